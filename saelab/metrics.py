@@ -1,0 +1,89 @@
+"""Every number saelab shows, defined once. Rows of BOS, padding and special tokens are left out by the caller."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def fvu(x: Float[Tensor, "rows d"], x_hat: Float[Tensor, "rows d"]) -> float:
+    """Fraction of variance unexplained: sum |x - x_hat|^2 / sum |x - mean(x)|^2, both sums over all rows.
+
+    0 is perfect, 1 is no better than the mean row. One ratio over the whole sample, with the whole sample's
+    mean, not a mean of ratios per batch, so it does not depend on the batch size.
+    """
+    return Reconstruction.of(x, x_hat).fvu
+
+
+class Reconstruction:
+    """FVU, MSE and cosine of a sample that comes in batches; the same numbers as if it came whole (fp64 sums)."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._error = 0.0
+        self._squares = 0.0
+        self._cosines = 0.0
+        self._sum: Tensor | None = None
+
+    @classmethod
+    def of(cls, x: Float[Tensor, "rows d"], x_hat: Float[Tensor, "rows d"]) -> "Reconstruction":
+        sample = cls()
+        sample.add(x, x_hat)
+        return sample
+
+    def add(self, x: Float[Tensor, "rows d"], x_hat: Float[Tensor, "rows d"]) -> None:
+        """Count these rows in."""
+        x, x_hat = x.double(), x_hat.double()
+        self.rows += len(x)
+        self._error += (x - x_hat).pow(2).sum().item()
+        self._squares += x.pow(2).sum().item()
+        self._cosines += torch.cosine_similarity(x, x_hat, dim=1).sum().item()
+        self._sum = x.sum(dim=0) + (0 if self._sum is None else self._sum)
+
+    @property
+    def fvu(self) -> float:
+        """Fraction of variance unexplained; see `fvu`."""
+        if self._sum is None:
+            return float("nan")
+        return self._error / (self._squares - self._sum.pow(2).sum().item() / self.rows)
+
+    @property
+    def mse(self) -> float:
+        """Mean over rows of the squared error |x - x_hat|^2, summed over the row's width."""
+        return self._error / self.rows
+
+    @property
+    def cosine(self) -> float:
+        """Mean over rows of cos(x, x_hat)."""
+        return self._cosines / self.rows
+
+
+def recovered(clean: float, spliced: float, ablated: float) -> float:
+    """Share of what ablation destroys that the SAE keeps: (ablated - spliced) / (ablated - clean).
+
+    For cross-entropy, `clean`, `spliced` and `ablated` are mean losses in nats of the model as it is, with the
+    site replaced by the reconstruction, and with the site replaced by zeros (or by its mean row). For KL,
+    `clean` is 0. 1 is a perfect SAE, 0 is no better than the ablation.
+    """
+    return (ablated - spliced) / (ablated - clean)
+
+
+def kl_divergence(clean: Float[Tensor, "*rows vocab"], other: Float[Tensor, "*rows vocab"]) -> Float[Tensor, "*rows"]:
+    """KL(clean || other) in nats of the next-token distributions with these logits."""
+    p, q = torch.log_softmax(clean.float(), dim=-1), torch.log_softmax(other.float(), dim=-1)
+    return (p.exp() * (p - q)).sum(dim=-1)
+
+
+def density(fired: Int[Tensor, "d_sae"], counted_tokens: int) -> Float[Tensor, "d_sae"]:
+    """Share of counted tokens on which each feature is above zero."""
+    return fired.double().div(max(1, counted_tokens)).float()
+
+
+def dead_share(fired: Int[Tensor, "d_sae"]) -> float:
+    """Share of features that fired on no counted token of the sample."""
+    return (fired == 0).double().mean().item()
+
+
+def f1(true_positive: float, false_positive: float, false_negative: float) -> float:
+    """Harmonic mean of precision and recall; 0 when nothing was found."""
+    found = 2 * true_positive
+    return found / (found + false_positive + false_negative) if found else 0.0

@@ -1,0 +1,127 @@
+"""`saelab pretrain`: from text to a language model in Hugging Face layout."""
+
+import json
+import math
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from saelab.config import write_yaml
+from saelab.corpora.document import Document
+from saelab.corpora.python_stdlib import PythonStdlib
+from saelab.pretrain.bits_per_byte import bits_per_byte, xz_bits_per_byte
+from saelab.pretrain.config import PretrainConfig
+from saelab.pretrain.loop import Training
+from saelab.pretrain.tokenizer import train_tokenizer
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """What came out: the figures that stand beside the weights in training.json."""
+
+    parameters: int
+    steps: int
+    tokens: int
+    train_documents: int
+    heldout_documents: int
+    heldout_bytes: int
+    heldout_bits_per_byte: float
+    heldout_library_bits_per_byte: float  # the same without the library's tests
+    heldout_xz_bits_per_byte: float
+    bytes_per_token: float
+    python: str
+    torch: str
+
+
+def pretrain(cfg: PretrainConfig, report: Callable[[str], None] = print) -> Pretrained:
+    """Train the tokenizer and the model that `cfg` describes; go on where an earlier call stopped."""
+    documents = list(PythonStdlib(cfg.corpus).documents())
+    train = [d for d in documents if not d.heldout]
+    heldout = [d for d in documents if d.heldout]
+    cfg.out.mkdir(parents=True, exist_ok=True)
+    tokenizer = _tokenizer(cfg, train)
+    bos = int(tokenizer.bos_token_id)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    training = Training(cfg, [_tokens(tokenizer, d) for d in train], bos, device)
+    report(f"{len(train)} documents to train on, {len(heldout)} held out; {training.steps} steps on {device}")
+    _train(training, report)
+    result = _measure(cfg, training, tokenizer, train, heldout)
+    _export(cfg, training, tokenizer, result)
+    return result
+
+
+def _tokenizer(cfg: PretrainConfig, train: list[Document]) -> PreTrainedTokenizerFast:
+    if not (cfg.out / "tokenizer.json").is_file():
+        trained = train_tokenizer((d.text for d in train), cfg.vocab_size, cfg.model.n_positions)
+        trained.save_pretrained(cfg.out)
+    return AutoTokenizer.from_pretrained(cfg.out)
+
+
+def _tokens(tokenizer: PreTrainedTokenizerFast, document: Document) -> Tensor:
+    """The document's tokens and the token that ends it, [tokens]."""
+    ids = tokenizer.backend_tokenizer.encode(document.text, add_special_tokens=False).ids
+    return torch.tensor([*ids, int(tokenizer.eos_token_id)])
+
+
+def _train(training: Training, report: Callable[[str], None]) -> None:
+    started, first = time.monotonic(), None
+    smooth = math.nan
+    for now in training.run():
+        first = now["step"] if first is None else first
+        smooth = now["loss"] if math.isnan(smooth) else 0.98 * smooth + 0.02 * now["loss"]
+        if now["step"] % 50 == 0 or now["step"] == training.steps:
+            pace = (time.monotonic() - started) / (now["step"] - first + 1)
+            left = (training.steps - now["step"]) * pace / 60
+            report(
+                f"step {now['step']:.0f}/{training.steps}  loss {smooth:.3f} nats/token  "
+                f"{now['tokens_per_s']:.0f} tokens/s  {left:.0f} min left"
+            )
+
+
+def _measure(
+    cfg: PretrainConfig,
+    training: Training,
+    tokenizer: PreTrainedTokenizerFast,
+    train: list[Document],
+    heldout: list[Document],
+) -> Pretrained:
+    """Held-out figures of the weights as they are shipped, that is rounded to half precision."""
+    model = training.model.half().float().eval()
+    library = [d for d in heldout if d in set(PythonStdlib(cfg.corpus.model_copy(update={"tests": False})).documents())]
+
+    def score(group: list[Document]) -> float:
+        tokens = [_tokens(tokenizer, d)[:-1] for d in group]
+        return bits_per_byte(model, tokens, _bytes(group), int(tokenizer.bos_token_id), cfg.model.n_positions)
+
+    return Pretrained(
+        parameters=sum(p.numel() for p in model.parameters()),
+        steps=training.steps,
+        tokens=training.steps * cfg.train.batch * cfg.model.n_positions,
+        train_documents=len(train),
+        heldout_documents=len(heldout),
+        heldout_bytes=_bytes(heldout),
+        heldout_bits_per_byte=score(heldout),
+        heldout_library_bits_per_byte=score(library),
+        heldout_xz_bits_per_byte=xz_bits_per_byte([d.text for d in heldout]),
+        bytes_per_token=_bytes(heldout) / sum(len(_tokens(tokenizer, d)) - 1 for d in heldout),
+        python=platform.python_version(),
+        torch=torch.__version__,
+    )
+
+
+def _bytes(documents: list[Document]) -> int:
+    return sum(len(d.text.encode()) for d in documents)
+
+
+def _export(
+    cfg: PretrainConfig, training: Training, tokenizer: PreTrainedTokenizerFast, result: Pretrained
+) -> None:
+    training.model.half().save_pretrained(cfg.out)
+    tokenizer.save_pretrained(cfg.out)
+    write_yaml(cfg.out / "recipe.yaml", cfg)
+    (cfg.out / "training.json").write_text(json.dumps(asdict(result), indent=2) + "\n")
