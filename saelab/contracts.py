@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -36,6 +36,7 @@ def canonical_site(text: str) -> str:
     )
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Where long work tells how far it is. The CLI draws it; a notebook may pass its own or none."""
 

@@ -39,3 +39,23 @@ class FeatureIndexError(SaelabError):
 
 class DiskFull(SaelabError):
     """Not enough room for what is about to be written."""
+
+
+class TrainError(SaelabError):
+    """Training that cannot go on: a loss that is no longer a number."""
+
+
+class Interrupted(SaelabError):
+    """Work stopped by a signal after everything was saved; `exit_code` is what a shell expects (130, 143)."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class InterventionError(SaelabError):
+    """A steering or ablation that makes no sense: a feature the SAE lacks, a strength that is no number."""
+
+
+class EvalError(SaelabError):
+    """An evaluation that cannot be made on this text, store or checkpoint."""

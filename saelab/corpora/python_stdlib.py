@@ -29,6 +29,7 @@ class PythonStdlib:
     """One document per module, named as it is imported, in an order that any prefix represents the whole."""
 
     Config = PythonStdlibConfig
+    licence = "Python Software Foundation License, version 2 (PSF-2.0)"
 
     def __init__(self, cfg: PythonStdlibConfig) -> None:
         self.cfg = cfg

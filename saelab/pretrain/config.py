@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field
 
 from saelab.config import Settings
+from saelab.corpora import CorpusConfig
 from saelab.corpora.python_stdlib import PythonStdlibConfig
 
 
@@ -27,7 +28,7 @@ class OptimiserConfig(Settings):
 
 
 class PretrainConfig(Settings):
-    corpus: PythonStdlibConfig = PythonStdlibConfig()
+    corpus: CorpusConfig = PythonStdlibConfig()
     vocab_size: int = Field(4096, gt=257, description="Byte-level BPE tokens, the special one included.")
     model: ModelConfig = ModelConfig()
     train: OptimiserConfig = OptimiserConfig()

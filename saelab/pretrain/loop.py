@@ -5,12 +5,15 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from saelab.errors import ConfigError, CorpusError
 from saelab.pretrain.config import OptimiserConfig, PretrainConfig
 from saelab.pretrain.windows import epoch_batches
 
@@ -21,7 +24,7 @@ def build_model(cfg: PretrainConfig, bos: int) -> GPT2LMHeadModel:
     shape = cfg.model.model_dump()
     no_dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     return GPT2LMHeadModel(
-        GPT2Config(vocab_size=cfg.vocab_size, bos_token_id=bos, eos_token_id=bos, pad_token_id=bos, **shape, **no_dropout)
+        GPT2Config(vocab_size=cfg.vocab_size, bos_token_id=bos, eos_token_id=bos, **shape, **no_dropout)
     )
 
 
@@ -69,20 +72,17 @@ class Training:
         self.step = 0
         self.state = cfg.out / "state"
 
-    def run(self) -> Iterator[dict[str, float]]:
-        """Train to the end, yielding the loss (nats per token) and the rate after every step; saves as it goes."""
-        self.resume()
+    def run(self) -> Iterator[float]:
+        """Train to the end, yielding the loss (nats per token) of every step; saves as it goes."""
         self.model.train()
         saved = time.monotonic()
         for ids, labels in self._batches():
-            start = time.monotonic()
             loss = self._step(ids.to(self.device), labels.to(self.device))
             self.step += 1
             if time.monotonic() - saved > 60 * self.cfg.save_minutes or self.step == self.steps:
                 self.save()
                 saved = time.monotonic()
-            rate = ids.numel() / (time.monotonic() - start)
-            yield {"step": self.step, "loss": loss, "tokens_per_s": rate}
+            yield loss
 
     def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches from step `self.step` on. Epochs differ in length, so the skipped ones are counted, not computed."""
@@ -99,7 +99,10 @@ class Training:
                 if self.step == self.steps:
                     return
             if seen == before:
-                raise ValueError("the corpus holds less than one batch")
+                raise CorpusError(
+                    f"the corpus holds fewer than train.batch = {self.cfg.train.batch} contexts: "
+                    "give more text, or lower train.batch."
+                )
             epoch += 1
 
     def _step(self, ids: Tensor, labels: Tensor) -> float:
@@ -129,7 +132,7 @@ class Training:
             return
         position = _position(path)
         if position["settings"] != self._identity():
-            raise ValueError(f"{path} was written by other settings: choose another `out`, or delete it to start anew.")
+            raise ConfigError(f"{path} was written by other settings: choose another `out`, or delete it to start anew.")
         tensors = load_file(path, device=str(self.device))
         with torch.no_grad():
             for name, p in self.model.named_parameters():
@@ -143,8 +146,7 @@ class Training:
         return self.cfg.model_dump(mode="json", exclude={"out", "save_minutes"})
 
 
-def _position(path: Path) -> dict[str, object]:
-    from safetensors import safe_open
-
+def _position(path: Path) -> dict[str, Any]:
+    """What the state file says of itself: the next step, and the settings it belongs to."""
     with safe_open(path, "pt") as file:
         return json.loads(file.metadata()["position"])

@@ -3,8 +3,6 @@
 import json
 import math
 import platform
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import torch
@@ -12,8 +10,10 @@ from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from saelab.config import write_yaml
+from saelab.contracts import Progress, Silent
+from saelab.corpora import open_corpus
 from saelab.corpora.document import Document
-from saelab.corpora.python_stdlib import PythonStdlib
+from saelab.errors import CorpusError
 from saelab.pretrain.bits_per_byte import bits_per_byte, xz_bits_per_byte
 from saelab.pretrain.config import PretrainConfig
 from saelab.pretrain.loop import Training
@@ -31,25 +31,35 @@ class Pretrained:
     heldout_documents: int
     heldout_bytes: int
     heldout_bits_per_byte: float
-    heldout_library_bits_per_byte: float  # the same without the library's tests
     heldout_xz_bits_per_byte: float
     bytes_per_token: float
     python: str
     torch: str
 
 
-def pretrain(cfg: PretrainConfig, report: Callable[[str], None] = print) -> Pretrained:
-    """Train the tokenizer and the model that `cfg` describes; go on where an earlier call stopped."""
-    documents = list(PythonStdlib(cfg.corpus).documents())
+def pretrain(cfg: PretrainConfig, progress: Progress | None = None) -> Pretrained:
+    """Train the tokenizer and the model that `cfg` describes; go on where an earlier call stopped.
+
+    Whole documents are held out, by the hash of their names. Raises CorpusError when nothing is left to train
+    on or to measure with.
+    """
+    progress = progress or Silent()
+    documents = list(open_corpus(cfg.corpus).documents())
     train = [d for d in documents if not d.heldout]
     heldout = [d for d in documents if d.heldout]
+    if not train or not heldout:
+        raise CorpusError(
+            f"the corpus has {len(train)} documents to train on and {len(heldout)} held out; both are needed. "
+            "Names decide (one in twenty is held out): give more documents."
+        )
     cfg.out.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(cfg, train)
     bos = int(tokenizer.bos_token_id)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     training = Training(cfg, [_tokens(tokenizer, d) for d in train], bos, device)
-    report(f"{len(train)} documents to train on, {len(heldout)} held out; {training.steps} steps on {device}")
-    _train(training, report)
+    progress.note(f"{len(train)} documents to train on, {len(heldout)} held out; {training.steps} steps on {device}")
+    _train(training, progress)
+    progress.note("measuring on the held-out documents")
     result = _measure(cfg, training, tokenizer, train, heldout)
     _export(cfg, training, tokenizer, result)
     return result
@@ -68,19 +78,14 @@ def _tokens(tokenizer: PreTrainedTokenizerFast, document: Document) -> Tensor:
     return torch.tensor([*ids, int(tokenizer.eos_token_id)])
 
 
-def _train(training: Training, report: Callable[[str], None]) -> None:
-    started, first = time.monotonic(), None
+def _train(training: Training, progress: Progress) -> None:
+    training.resume()
+    rows = training.cfg.train.batch * training.cfg.model.n_positions
+    progress.start("pretrain", (training.steps - training.step) * rows, "tokens")
     smooth = math.nan
-    for now in training.run():
-        first = now["step"] if first is None else first
-        smooth = now["loss"] if math.isnan(smooth) else 0.98 * smooth + 0.02 * now["loss"]
-        if now["step"] % 50 == 0 or now["step"] == training.steps:
-            pace = (time.monotonic() - started) / (now["step"] - first + 1)
-            left = (training.steps - now["step"]) * pace / 60
-            report(
-                f"step {now['step']:.0f}/{training.steps}  loss {smooth:.3f} nats/token  "
-                f"{now['tokens_per_s']:.0f} tokens/s  {left:.0f} min left"
-            )
+    for loss in training.run():
+        smooth = loss if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss
+        progress.advance(rows, loss=smooth)
 
 
 def _measure(
@@ -92,12 +97,8 @@ def _measure(
 ) -> Pretrained:
     """Held-out figures of the weights as they are shipped, that is rounded to half precision."""
     model = training.model.half().float().eval()
-    library = [d for d in heldout if d in set(PythonStdlib(cfg.corpus.model_copy(update={"tests": False})).documents())]
-
-    def score(group: list[Document]) -> float:
-        tokens = [_tokens(tokenizer, d)[:-1] for d in group]
-        return bits_per_byte(model, tokens, _bytes(group), int(tokenizer.bos_token_id), cfg.model.n_positions)
-
+    tokens = [_tokens(tokenizer, d)[:-1] for d in heldout]
+    bos = int(tokenizer.bos_token_id)
     return Pretrained(
         parameters=sum(p.numel() for p in model.parameters()),
         steps=training.steps,
@@ -105,10 +106,9 @@ def _measure(
         train_documents=len(train),
         heldout_documents=len(heldout),
         heldout_bytes=_bytes(heldout),
-        heldout_bits_per_byte=score(heldout),
-        heldout_library_bits_per_byte=score(library),
+        heldout_bits_per_byte=bits_per_byte(model, tokens, _bytes(heldout), bos, cfg.model.n_positions),
         heldout_xz_bits_per_byte=xz_bits_per_byte([d.text for d in heldout]),
-        bytes_per_token=_bytes(heldout) / sum(len(_tokens(tokenizer, d)) - 1 for d in heldout),
+        bytes_per_token=_bytes(heldout) / sum(map(len, tokens)),
         python=platform.python_version(),
         torch=torch.__version__,
     )

@@ -1,0 +1,1 @@
+"""The browser app: thin Streamlit pages over saelab's functions. `saelab app DIR` starts it."""

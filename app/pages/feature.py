@@ -1,0 +1,36 @@
+"""Page: one feature: how often and how strongly it fires, on what, what it writes, and what it resembles."""
+
+import streamlit as st
+
+from saelab.app.widgets import cards, charts, figures, notices, pickers, state
+
+index = state.index()
+feature = pickers.feature(index.n_features)
+card = index.card(feature)
+how = index.facts
+
+left, right = st.columns([0.55, 0.45], vertical_alignment="top")
+with left:
+    cards.title(card)
+with right:
+    pickers.step_through(feature, index.n_features)
+    cards.onward(feature)
+figures.statistics(card.stats, how.get("how density", ""))
+
+examples, facts = st.columns([0.62, 0.38], gap="large")
+with examples:
+    if card.stats.count == 0:
+        notices.empty("A dead feature", f"It never fired on {index.n_tokens:,} tokens, so there are no examples.")
+    else:
+        view = pickers.examples_view()
+        cards.scale(card.stats.max)
+        if view.quantiles:
+            cards.by_quantile(card, view.lines)
+        else:
+            cards.examples(card.top, card.stats.max, view.lines)
+with facts:
+    if card.stats.count:
+        log_y = pickers.histogram_scale()
+        charts.draw(charts.activation(card.histogram, log_y), key="histogram")
+    cards.effects(card.effects, how.get("how logits", ""))
+    cards.related(card.neighbours, card.coactive, {name: how.get(f"how {name}", "") for name in ("neighbours", "coactive")})

@@ -1,0 +1,15 @@
+"""Page: generate with features turned up or down, beside the same generation without."""
+
+import streamlit as st
+
+from saelab.app.widgets import generation, notices, recipe, state
+
+index = state.index()
+st.header("Steer", anchor=False)
+chosen = recipe.features_and_mode(index)
+order = recipe.form(index, chosen)
+if order is not None:
+    recipe.keep_in_link(order)
+    generation.run(order, index)
+elif not generation.show_last():
+    notices.empty("Default and steered, side by side", "Choose features and a strength, then generate.", ":material/alt_route:")

@@ -1,0 +1,92 @@
+"""The parts of a feature's page, each one HTML string or a handful of links."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from saelab.app.widgets import notices, pickers, tokens
+from saelab.features import Coactive, Example, FeatureCard, Label, LogitEffects, Neighbour
+
+SHOWN = 10  # neighbours, co-active features, and tokens per side
+
+
+def title(card: FeatureCard) -> None:
+    """The feature's number, what it stands for, and how well."""
+    st.header(f"Feature {card.feature:,}", anchor=False)
+    with st.container(horizontal=True, gap="small"):
+        if card.label is None:
+            st.badge("no label", color="gray", help="`saelab eval --only syntax` looks for one.")
+            return
+        st.badge(tokens.markdown(card.label.text), icon=":material/sell:")
+        if card.label.f1 is not None:
+            st.badge(f"F1 {card.label.f1:.2f}", color="gray", help="Of this label, on held-out documents.")
+
+
+def examples(found: Sequence[Example], maximum: float, lines: bool) -> None:
+    """Examples as one element; all share the scale from 0 to the feature's maximum."""
+    st.html(tokens.strips(_strip(example, maximum, lines) for example in found))
+
+
+def _strip(example: Example, maximum: float, lines: bool) -> str:
+    pieces = example.tokens or tuple(f" {token}" for token in example.ids)
+    inner = tokens.spans(pieces, example.activations, maximum, peak=example.peak, lines=lines)
+    where = f"{example.document}:{example.pos}"
+    note = f"{example.document}, token {example.pos:,}; rank {example.rank + 1:,} of its contexts"
+    return tokens.strip(example.activation, where, note, inner)
+
+
+def scale(maximum: float) -> None:
+    """What the shades mean."""
+    top = tokens.figure(maximum)
+    st.html(f'<span class="sl-key">0 <b></b> {tokens.escaped(top)} activation · outlined: the strongest token</span>')
+
+
+def by_quantile(card: FeatureCard, lines: bool) -> None:
+    """Samples from each equal-count group of contexts, strongest group first."""
+    groups = len(card.quantiles)
+    for q, found in reversed(list(enumerate(card.quantiles))):
+        if found:
+            st.caption(f"rank quantile {q + 1} of {groups}" + (" · strongest" if q + 1 == groups else ""))
+            examples(found, card.stats.max, lines)
+
+
+def effects(found: LogitEffects | None, how: str) -> None:
+    """The tokens a feature promotes and suppresses, side by side, with the variant of the logits."""
+    st.subheader("What it writes", anchor=False, help=how or None)
+    if found is None:
+        notices.empty("Not known", "The index was built without a language model, or its site has no way to the logits.")
+        return
+    up, down = st.columns(2, gap="medium")
+    up.html(tokens.changes("promotes", found.promoted[:SHOWN], "up"))
+    down.html(tokens.changes("suppresses", found.suppressed[:SHOWN], "down"))
+    st.caption("Δ logit per unit of activation: " + tokens.markdown(how))
+
+
+def related(near: Sequence[Neighbour], together: Sequence[Coactive], how: dict[str, str]) -> None:
+    """Links to features that point the same way, and to those that fire on the same tokens."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.subheader("Points the same way", anchor=False, help=how.get("neighbours"))
+        _links([(one.feature, one.cosine, one.label) for one in near], "No decoder row is near.")
+    with right:
+        st.subheader("Fires together", anchor=False, help=how.get("coactive"))
+        _links([(one.feature, one.jaccard, one.label) for one in together], "It shares its tokens with none.")
+
+
+def _links(found: Sequence[tuple[int, float, Label | None]], nothing: str) -> None:
+    if not found:
+        st.caption(nothing)
+    with st.container(gap=None):
+        for feature, value, label in found[:SHOWN]:
+            name = f" · {tokens.markdown(label.text)}" if label else ""
+            query = {**pickers.here(), "feature": str(feature)}
+            st.page_link("pages/feature.py", label=f"`{value:.2f}` **{feature}**{name}", icon="", query_params=query)
+
+
+def onward(feature: int) -> None:
+    """From here to the pages that compute with this feature."""
+    here = pickers.here()
+    with st.container(horizontal=True, gap="small", horizontal_alignment="right"):
+        st.page_link("pages/try_text.py", label="Try a text", query_params={**here, "feature": str(feature)})
+        st.page_link("pages/steer.py", label="Steer", query_params={**here, "steer": f"{feature}:1"})
+        st.page_link("pages/ablate.py", label="Ablate", query_params={**here, "feature": str(feature)})

@@ -1,0 +1,80 @@
+"""What an address says: `?run= &sae= &feature= &text= &steer=`. Whatever it says wrongly becomes a default and a note."""
+
+import re
+from collections.abc import Sequence
+
+from saelab.app.catalogue import Choice
+
+STRONGEST = 10.0  # steering strength; text breaks down at about half of it
+
+
+def feature(raw: str | None, n: int, default: int = 0) -> tuple[int, str | None]:
+    """The feature a link names, of `n`."""
+    if raw is None:
+        return default, None
+    if re.fullmatch(r"\d{1,9}", raw.strip()) and int(raw) < n:
+        return int(raw), None
+    return default, f"The link asks for feature {raw[:40]!r}, but there are features 0 to {n - 1}. Showing {default}."
+
+
+def features(raw: str, n: int, most: int) -> tuple[list[int], str | None]:
+    """Features as a person types them: `12, 40`. Each once, in the order given."""
+    words = [word for word in re.split(r"[,;\s]+", raw) if word]
+    good = list(dict.fromkeys(int(word) for word in words if re.fullmatch(r"\d{1,9}", word) and int(word) < n))
+    bad = [word for word in words if not (re.fullmatch(r"\d{1,9}", word) and int(word) < n)]
+    if bad:
+        return good[:most], f"No such feature: {', '.join(bad)[:80]}. There are features 0 to {n - 1}."
+    return good[:most], f"At most {most} features at once: the first {most} are used." if len(good) > most else None
+
+
+def steers(raw: str | None, n: int, most: int) -> tuple[dict[int, float], str | None]:
+    """A steering recipe, `12:2,40:-1.5`: each feature with its strength."""
+    if not raw:
+        return {}, None
+    found: dict[int, float] = {}
+    for part in raw.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9}):(-?\d{1,4}(?:\.\d{1,6})?)\s*", part)
+        if match and int(match[1]) < n and abs(float(match[2])) <= STRONGEST and len(found) < most:
+            found[int(match[1])] = float(match[2])
+        else:
+            return found, f"The link's steering {part[:40]!r} is not FEATURE:STRENGTH of this SAE and was left out."
+    return found, None
+
+
+def steering(strengths: dict[int, float]) -> str:
+    """The recipe that `steers` reads back."""
+    return ",".join(f"{feature}:{strength:g}" for feature, strength in strengths.items())
+
+
+def sae(run: str | None, name: str | None, known: Sequence[Choice]) -> tuple[Choice, str | None]:
+    """The SAE a link names, among those there are."""
+    if run is None and name is None:
+        return known[0], None
+    fitting = [one for one in known if run in (None, one.run) and name in (None, one.sae)]
+    if fitting:
+        return fitting[0], None
+    asked = "/".join(part for part in (run, name) if part)
+    return known[0], f"The link asks for the SAE {asked[:80]!r}, which is not here. Showing {known[0].sae}."
+
+
+def number(name: str, raw: str | None, low: float, high: float, default: float) -> tuple[float, str | None]:
+    """A number a link gives for `name`, if it lies between the bounds."""
+    if raw is None:
+        return default, None
+    if re.fullmatch(r"-?\d{1,9}(\.\d{1,6})?", raw) and low <= float(raw) <= high:
+        return float(raw), None
+    return default, f"The link's {name} {raw[:40]!r} is not a number from {low:g} to {high:g}. Using {default:g}."
+
+
+def one_of(name: str, raw: str | None, known: Sequence[str]) -> tuple[str, str | None]:
+    """A word a link gives for `name`, if it is known; else the first of them."""
+    if raw is None or raw in known:
+        return raw or known[0], None
+    return known[0], f"The link's {name} {raw[:40]!r} is none of {', '.join(known)}. Using {known[0]}."
+
+
+def text(raw: str | None, default: str, longest: int) -> tuple[str, str | None]:
+    """The text a link brings along, cut where it is too long."""
+    if raw is None:
+        return default, None
+    return raw[:longest], f"The link's text is longer than {longest:,} characters and was cut." if len(raw) > longest else None

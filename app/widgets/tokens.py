@@ -1,0 +1,140 @@
+"""Text as HTML: the only place where a model's or a file's text becomes markup.
+
+Every token is escaped, and whatever could not be seen or could move its neighbours (line breaks, tabs, control
+characters, bidirectional marks, invisible formats) is shown as a sign. Shades are CSS classes s1 to s16 (see
+`style`), so no number from outside ever enters a style.
+"""
+
+import html
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+STEPS = 16
+SIGNS = {"\n": "↵", "\t": "⇥", "\r": "␍"}
+HIDDEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}  # Unicode categories without a glyph of their own
+MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&=])")
+
+
+def visible(text: str) -> str:
+    """`text` on one line, nothing in it invisible: ↵ for a line break, ⟨U+202E⟩ for a mark that has no sign."""
+    return "".join(_sign(character) for character in text)
+
+
+def _sign(character: str) -> str:
+    if character in SIGNS:
+        return SIGNS[character]
+    if ord(character) < 32:
+        return chr(0x2400 + ord(character))  # ␀ ␁ ␂ …
+    if character == "\N{NO-BREAK SPACE}" or unicodedata.category(character) in HIDDEN:
+        return f"⟨U+{ord(character):04X}⟩"
+    return character
+
+
+def escaped(text: str) -> str:
+    """`text` as the content of an element or an attribute."""
+    return html.escape(visible(text), quote=True)
+
+
+def markdown(text: str) -> str:
+    """`text` where Streamlit reads Markdown (titles, labels, messages): every sign of it taken literally."""
+    return MARKDOWN.sub(r"\\\1", visible(text))
+
+
+def step(value: float, maximum: float) -> int:
+    """The shade of `value` on a scale that ends at `maximum`: 0 for none, 1 to STEPS, negative below zero."""
+    if not (math.isfinite(value) and math.isfinite(maximum) and maximum > 0) or value == 0:
+        return 0
+    shade = max(1, min(STEPS, math.ceil(STEPS * abs(value) / maximum)))
+    return shade if value > 0 else -shade
+
+
+def spans(
+    tokens: Sequence[str],
+    values: Sequence[float | None],
+    maximum: float,
+    *,
+    notes: Sequence[str] | None = None,
+    peak: int | None = None,
+    lines: bool = False,
+) -> str:
+    """Tokens, each shaded by its value (blue above zero, orange below) and naming it, or its note, when pointed at."""
+    said = notes or [figure(value) for value in values]
+    pieces = []
+    for i, (token, value, note) in enumerate(zip(tokens, values, said, strict=True)):
+        classes = [_shade_class(step(value or 0.0, maximum)), "pk" if i == peak else ""]
+        name = " ".join(filter(None, classes))
+        breaks = "\n" * token.count("\n") if lines else ""
+        mark = f' class="{name}"' if name else ""
+        tip = f' data-v="{escaped(note)}"' if note else ""
+        pieces.append(f"<span{mark}{tip}>{signed(token)}</span>{breaks}")
+    return "".join(pieces)
+
+
+def _shade_class(shade: int) -> str:
+    return f"{'s' if shade > 0 else 'o'}{abs(shade)}" if shade else ""
+
+
+def signed(token: str) -> str:
+    """One token, its signs set in a lighter colour than its text."""
+    return "".join(
+        f"<i>{escaped(character)}</i>" if _sign(character) != character else escaped(character) for character in token
+    )
+
+
+def figure(value: float | None) -> str:
+    """A number as short as it can be read: four significant digits, nothing for none and for zero."""
+    return f"{value:.4g}" if value else ""
+
+
+def text_block(inner: str, kind: str = "") -> str:
+    """A run of spans as one block of text."""
+    return f'<div class="sl-text {kind}">{inner}</div>'
+
+
+def strip(value: float, where: str, note: str, inner: str, kind: str = "") -> str:
+    """One example: how strongly it fires, the text around it, and where it stands."""
+    return (
+        f'<div class="sl-ex"><div class="sl-val">{escaped(figure(value))}</div>'
+        f'<div class="sl-body {kind}">{inner}</div>'
+        f'<div class="sl-doc" title="{escaped(note)}">{escaped(where)}</div></div>'
+    )
+
+
+def strips(pieces: Iterable[str]) -> str:
+    """A list of examples as one element."""
+    return f'<div class="sl-list">{"".join(pieces)}</div>'
+
+
+class Change(Protocol):
+    """A token and by how much its logit moves."""
+
+    @property
+    def token(self) -> str: ...
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def logit(self) -> float: ...
+
+
+def changes(name: str, found: Sequence[Change], way: str) -> str:
+    """Tokens with a bar each, the longest for the first; `way` is "up" (blue) or "down" (orange)."""
+    strongest = max((abs(change.logit) for change in found), default=0.0) or 1.0
+    lines = "".join(_change(change, abs(change.logit) / strongest, way) for change in found)
+    return f'<div class="sl-head">{escaped(name)}</div><table class="sl-tok">{lines}</table>'
+
+
+def _change(change: Change, share: float, way: str) -> str:
+    return (
+        f'<tr><td title="token {change.id}">{signed(change.token)}</td><td><div class="sl-bar {way}">'
+        f'<progress value="{share:.3f}" max="1"></progress><span>{change.logit:+.3f}</span></div></td></tr>'
+    )
+
+
+def lines(text: str) -> str:
+    """A whole text, its line breaks kept."""
+    return "".join(signed(line) for line in re.sub(r"\n", "\n\0", text).split("\0"))

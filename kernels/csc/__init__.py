@@ -1,0 +1,69 @@
+"""The sparsity pattern of a batch, and the one sort by feature that every weight gradient shares.
+
+A batch of sparse codes is a list of entries in row-major order: entry e belongs to a row and to a feature. Decoding
+walks it row by row. A weight gradient walks it feature by feature (compressed sparse columns, hence the name):
+
+    gradient[i] = sum over the entries e of feature i of weight[e] * rows[row of e]
+
+W_dec takes it with (activation, gradient of x_hat), W_enc with (gradient of the pre-activation, x), so one stable sort
+serves both, and nothing of size batch x d_sae is built. Stable order makes every sum reproducible bit for bit.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from jaxtyping import Float, Int
+from saelab.kernels.csc import cpu
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Csc:
+    """The entries in feature order: those of feature i stand at offsets[i] to offsets[i + 1].
+
+    `order` names each by its place in row-major order, `row` gives the row it belongs to.
+    """
+
+    order: Int[Tensor, "nz"]
+    row: Int[Tensor, "nz"]
+    offsets: Int[Tensor, "n_plus_1"]
+
+    def rows_by_feature(self, weight: Float[Tensor, "nz"], rows: Float[Tensor, "batch d"]) -> Float[Tensor, "n d"]:
+        """out[i] = sum over the entries e of feature i of weight[e] * rows[row of e]; `weight` in row-major order."""
+        return cpu.bag(self.row, self.offsets, rows, weight[self.order])
+
+    def by_feature(self, weight: Float[Tensor, "nz"]) -> Float[Tensor, "n"]:
+        """out[i] = sum over the entries e of feature i of weight[e]; `weight` in row-major order."""
+        return cpu.bag(self.order, self.offsets, weight.unsqueeze(1)).squeeze(1)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Which features are active in each row: those of row b stand in index[offsets[b] : offsets[b + 1]], ascending.
+
+    `n` is the number of features. Built once per batch and handed to every op that works on it.
+    """
+
+    index: Int[Tensor, "nz"]
+    offsets: Int[Tensor, "batch_plus_1"]
+    n: int
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.offsets) - 1
+
+    @cached_property
+    def counts(self) -> Int[Tensor, "batch"]:
+        """Entries of each row."""
+        return self.offsets.diff()
+
+    @cached_property
+    def row(self) -> Int[Tensor, "nz"]:
+        """The row each entry belongs to."""
+        return cpu.row_of(self.counts)
+
+    @cached_property
+    def csc(self) -> Csc:
+        """The same entries sorted by feature; sorted when first asked for, then kept."""
+        order, offsets = cpu.sort_by_feature(self.index, self.n)
+        return Csc(order, self.row[order], offsets)

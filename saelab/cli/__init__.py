@@ -1,0 +1,68 @@
+"""The command line. This file imports nothing heavy, so that `saelab --help` answers at once."""
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from saelab.errors import SaelabError
+
+# The verbs in the order of the work, each in the module of its name. The lines are what `saelab --help` shows.
+VERBS: dict[str, str] = {
+    "demo": "The whole way on the bundled model: text, SAE, features, figures. Offline, minutes on two cores.",
+    "harvest": "Run a language model over text and keep its activations in a store.",
+    "train": "Train one or many SAEs on a store, in one pass over its rows.",
+    "index": "Find out what every feature of an SAE fires on and what it writes.",
+    "app": "Browse, steer and ablate in the browser.",
+    "show": "One feature's card in the terminal.",
+    "search": "Which features fire on a text.",
+    "steer": "Generate with features turned up or down, beside the unsteered text.",
+    "ablate": "What taking features away does to logits and loss.",
+    "eval": "Measure checkpoints on held-out documents.",
+    "sql": "Read-only SQL over a store or an index.",
+    "verify": "Check every file of an artefact against its checksum.",
+    "doctor": "What is installed, which paths will be used, and why.",
+    "bench": "What this machine does, beside its own ceilings.",
+    "pretrain": "Train a small language model from text, as the bundled one was.",
+}
+
+
+class Verbs(click.Group):
+    """Commands that are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        return import_module(f"saelab.cli.{cmd_name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="saelab")
+def cli() -> None:
+    """Train sparse autoencoders on a language model's activations; browse, steer, ablate and measure what they learn.
+
+    \b
+    Begin with:  saelab demo
+                 saelab app runs/demo
+    """
+
+
+def main() -> None:
+    """Run the command line: a mistake that a person can mend is one message and exit code 2."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # one progress bar at a time: ours
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        cli()
+    except SaelabError as error:
+        click.secho("Error: ", fg="red", bold=True, err=True, nl=False)
+        click.echo(str(error), err=True)
+        sys.exit(2)

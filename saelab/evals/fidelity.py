@@ -1,0 +1,236 @@
+"""Fidelity: how much of the site, and of what the model does with it, an SAE keeps.
+
+On held-out documents: FVU, MSE, cosine and L0 of the rows; density of the features; and the model's loss and
+next-token distribution with the site replaced by the SAE's reproduction, by zeros, and by the site's mean row:
+
+    CE recovered = (CE_ablated - CE_spliced) / (CE_ablated - CE)        KL recovered = 1 - KL_spliced / KL_ablated
+
+`saelab.metrics` defines them. BOS, padding and special tokens keep their activation and are in no figure; a
+prediction counts when both the token it is made at and the token it is of do.
+Core figures of SAEBench (Karvonen et al. 2025), which gives CE and KL recovered against zero ablation only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
+from torch import Tensor
+
+from saelab.config import Settings
+from saelab.contracts import Codes, Progress, Silent
+from saelab.errors import EvalError
+from saelab.evals.heldout import Tokens, heldout_tokens, reading, require_same_model
+from saelab.intervene import replaced, sites, spliced
+from saelab.lm import Edit, LanguageModel
+from saelab.metrics import Reconstruction, dead_share, density, kl_divergence, recovered
+from saelab.sae import SAE
+from saelab.store import Store
+
+LOGITS_AT_ONCE = 2**26  # numbers in the logits of one batch: 256 MB in fp32
+QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+EDGES = tuple(float(exponent) / 2 for exponent in range(-12, 1))  # log10 of density, half a decade each
+
+
+class Config(Settings):
+    tokens: int = Field(20_000, gt=0, description="Held-out tokens to count.")
+
+
+@dataclass(frozen=True)
+class Density:
+    """How often features fire: log10 density of the live ones in bins, and quantiles over all features."""
+
+    log10_edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    quantiles: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Fidelity of one SAE. Losses are mean nats per counted prediction."""
+
+    site: str
+    tokens: int
+    predictions: int
+    d_sae: int
+    fvu: float
+    mse: float
+    cosine: float
+    l0: float
+    dead: int  # features that fired on none of `tokens`
+    dead_share: float
+    density: Density
+    ce: float
+    ce_spliced: float
+    ce_zero: float
+    ce_mean: float
+    ce_recovered: float  # against zero ablation
+    ce_recovered_mean: float
+    kl_spliced: float
+    kl_zero: float
+    kl_mean: float
+    kl_recovered: float
+    kl_recovered_mean: float
+
+    def table(self) -> tuple[tuple[str, ...], list[tuple[str, float | int, str]]]:
+        """Column names and rows: figure, value, what it is."""
+        return ("figure", "value", "what it is"), [
+            ("FVU", self.fvu, f"fraction of variance unexplained, {self.tokens:,} held-out tokens"),
+            ("cosine", self.cosine, "mean cosine of a row and its reproduction"),
+            ("MSE", self.mse, "mean squared error of a row, summed over its width"),
+            ("L0", self.l0, "mean number of features that fire on a token"),
+            ("dead share", self.dead_share, f"{self.dead:,} of {self.d_sae:,} fire on none of these tokens"),
+            ("median density", self.density.quantiles["0.5"], "share of tokens on which the median feature fires"),
+            ("CE", self.ce, f"the model's own loss, nats, {self.predictions:,} predictions"),
+            ("CE spliced", self.ce_spliced, "with the site replaced by its reproduction"),
+            ("CE zero", self.ce_zero, "with the site replaced by zeros"),
+            ("CE mean", self.ce_mean, "with the site replaced by its mean row"),
+            ("CE recovered", self.ce_recovered, "of what zero ablation destroys"),
+            ("CE recovered, mean", self.ce_recovered_mean, "of what mean ablation destroys"),
+            ("KL spliced", self.kl_spliced, "KL(model || spliced), nats"),
+            ("KL recovered", self.kl_recovered, "against zero ablation"),
+            ("KL recovered, mean", self.kl_recovered_mean, "against mean ablation"),
+        ]
+
+    def summary(self) -> list[str]:
+        """The lines to read when there is time for no more."""
+        return [f"CE recovered {self.ce_recovered:.3f}, FVU {self.fvu:.3f}, L0 {self.l0:.1f}, {self.dead:,} dead"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Every figure."""
+        return asdict(self)
+
+
+def run(sae: SAE, lm: LanguageModel, store: Store, cfg: Config, progress: Progress | None = None) -> Result:
+    """Measure `sae`, which reads activations of `lm`, on held-out documents of the corpus of `store`."""
+    progress = progress or Silent()
+    require_same_model(sae, lm, store)
+    length = store.config["context"] or lm.context
+    batch = max(1, min(16, LOGITS_AT_ONCE // (length * lm.n_vocab)))
+    batches = heldout_tokens(lm, store, cfg.tokens, batch, progress)
+    rows = _Rows(sae, lm)
+    for tokens in reading(batches, lm, progress, "rows of the SAE"):
+        rows.add(tokens)
+    losses = _Losses(sae, lm, rows.mean)
+    for tokens in reading(batches, lm, progress, "loss with the SAE in place"):
+        losses.add(tokens)
+    return Result(site=rows.read, d_sae=sae.cfg.d_sae, **rows.figures(), **losses.figures())
+
+
+class _Rows:
+    """What the SAE makes of the rows."""
+
+    def __init__(self, sae: SAE, lm: LanguageModel) -> None:
+        self.sae, self.lm = sae, lm
+        self.read, self.write = sites(sae)
+        self.reconstruction = Reconstruction()
+        self.fired = torch.zeros(sae.cfg.d_sae, dtype=torch.int64)
+        self.sum = torch.zeros(lm.d_site(self.write), dtype=torch.float64)
+
+    @torch.inference_mode()
+    def add(self, tokens: Tokens) -> None:
+        acts = self.lm.activations(tokens.ids, sorted({self.read, self.write}))
+        x, y = (acts[site][tokens.counted].to(self.sae.W_enc) for site in (self.read, self.write))  # [rows, d]
+        codes = self.sae.encode_sparse(x)
+        self.reconstruction.add(y, self.sae.decode_sparse(codes, x))
+        self.fired += firing_counts(codes).cpu()
+        self.sum += y.sum(dim=0, dtype=torch.float64).cpu()
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean row of the site that is replaced, [d_out]."""
+        return (self.sum / self.reconstruction.rows).float()
+
+    def figures(self) -> dict[str, Any]:
+        sample, n = self.reconstruction, self.reconstruction.rows
+        return {
+            "tokens": n,
+            "fvu": sample.fvu,
+            "mse": sample.mse,
+            "cosine": sample.cosine,
+            "l0": self.fired.sum().item() / n,
+            "dead": int((self.fired == 0).sum()),
+            "dead_share": dead_share(self.fired),
+            "density": _density(self.fired, n),
+        }
+
+
+def firing_counts(codes: Codes) -> Int[Tensor, "d_sae"]:
+    """On how many rows each feature is above zero."""
+    return torch.bincount(codes.idx[codes.mask & (codes.val > 0)].long(), minlength=codes.n)
+
+
+def _density(fired: Int[Tensor, "d_sae"], tokens: int) -> Density:
+    shares = density(fired, tokens)
+    live = shares[shares > 0].log10()
+    counts = torch.histogram(live.clamp(EDGES[0], EDGES[-1]), torch.tensor(EDGES)).hist.int().tolist()
+    quantiles = {str(q).removesuffix(".0"): torch.quantile(shares, q).item() for q in QUANTILES}
+    return Density(EDGES, tuple(counts), quantiles)
+
+
+class _Losses:
+    """Loss and KL of the model with the site as it is, spliced, zeroed, and at its mean."""
+
+    def __init__(self, sae: SAE, lm: LanguageModel, mean: Float[Tensor, "d"]) -> None:
+        self.sae, self.lm, self.mean = sae, lm, mean
+        self.n = 0
+        self.ce = dict.fromkeys(("clean", "spliced", "zero", "mean"), 0.0)
+        self.kl = dict.fromkeys(("spliced", "zero", "mean"), 0.0)
+
+    def add(self, tokens: Tokens) -> None:
+        pairs = tokens.counted[:, :-1] & tokens.counted[:, 1:]  # prediction at t of t + 1
+        self.n += int(pairs.sum())
+        clean = self.lm.logits(tokens.ids)
+        self.ce["clean"] += _sum_loss(clean, tokens.ids, pairs)
+        for name, edits in self._edits(tokens.counted).items():
+            with self.lm.edited(edits):
+                logits = self.lm.logits(tokens.ids)
+            self.ce[name] += _sum_loss(logits, tokens.ids, pairs)
+            self.kl[name] += _sum_kl(clean, logits, pairs)
+
+    def _edits(self, counted: Bool[Tensor, "batch tokens"]) -> Mapping[str, Mapping[str, Edit]]:
+        _, write = sites(self.sae)
+        return {
+            "spliced": spliced(self.sae, counted),
+            "zero": replaced(write, torch.zeros_like(self.mean), counted),
+            "mean": replaced(write, self.mean, counted),
+        }
+
+    def figures(self) -> dict[str, Any]:
+        if not self.n:
+            raise EvalError("the held-out contexts are too short: none has two counted tokens in a row")
+        ce = {name: total / self.n for name, total in self.ce.items()}
+        kl = {name: total / self.n for name, total in self.kl.items()}
+        return {
+            "predictions": self.n,
+            "ce": ce.pop("clean"),
+            **{f"ce_{name}": value for name, value in ce.items()},
+            **{f"kl_{name}": value for name, value in kl.items()},
+            "ce_recovered": recovered(self.ce["clean"], self.ce["spliced"], self.ce["zero"]),
+            "ce_recovered_mean": recovered(self.ce["clean"], self.ce["spliced"], self.ce["mean"]),
+            "kl_recovered": recovered(0.0, self.kl["spliced"], self.kl["zero"]),
+            "kl_recovered_mean": recovered(0.0, self.kl["spliced"], self.kl["mean"]),
+        }
+
+
+def _sum_loss(
+    logits: Float[Tensor, "batch tokens vocab"], ids: Int[Tensor, "batch tokens"], pairs: Bool[Tensor, "batch pairs"]
+) -> float:
+    """Sum of the loss over counted predictions, one context at a time: a log-softmax is as large as its logits."""
+    return sum(
+        torch.nn.functional.cross_entropy(row[:-1][use].float(), following[use], reduction="sum").item()
+        for row, following, use in zip(logits, ids[:, 1:], pairs, strict=True)
+    )
+
+
+def _sum_kl(
+    clean: Float[Tensor, "batch tokens vocab"],
+    other: Float[Tensor, "batch tokens vocab"],
+    pairs: Bool[Tensor, "batch pairs"],
+) -> float:
+    """Sum of KL(clean || other) over counted predictions."""
+    return sum(
+        kl_divergence(a[:-1][use], b[:-1][use]).sum().item() for a, b, use in zip(clean, other, pairs, strict=True)
+    )

@@ -1,0 +1,65 @@
+"""Labels of how the code lies on the page: line breaks, indentation, the start of a line."""
+
+from saelab.evals.labels.marks import Marks
+from saelab.evals.labels.module import Module
+
+DEEPEST = 3  # deeper levels share its label
+_CODE = {"name", "operator", "number", "string", "fstring"}
+
+LABELS: dict[str, str] = {
+    "line break": "the end of a line of code",
+    "line break in brackets": "the end of a line inside brackets",
+    "line break before indent": "a line break after which a block begins",
+    "line break before dedent": "a line break after which a block has ended",
+    "line break before blank": "a line break that an empty line follows",
+    **{
+        f"line break to depth {d}": f"a line break whose next line of code stands {d} blocks deep"
+        for d in range(DEEPEST)
+    },
+    f"line break to depth {DEEPEST}+": f"a line break whose next line of code stands {DEEPEST} or more blocks deep",
+    "line start": "the first lexeme of a line of code",
+    **{f"depth {d}": f"code inside {d} blocks" for d in range(DEEPEST)},
+    f"depth {DEEPEST}+": f"code inside {DEEPEST} or more blocks",
+}
+
+
+def _deep(depth: int) -> str:
+    return f"depth {depth}" if depth < DEEPEST else f"depth {DEEPEST}+"
+
+
+def mark_layout(module: Module, marks: Marks) -> None:
+    """Mark line breaks, line starts and the depth of all code."""
+    depth, fresh = 0, True
+    pending: list[tuple[int, int]] = []  # line breaks since the last code, the first of which ended a line of code
+    before = 0
+    for lexeme in module.lexemes:
+        if lexeme.kind in ("indent", "dedent"):
+            depth += 1 if lexeme.kind == "indent" else -1
+        elif lexeme.kind == "newline" or (lexeme.kind == "blank" and not lexeme.depth):
+            pending.append((lexeme.start, lexeme.stop))
+            fresh = fresh or lexeme.kind == "newline"
+            if lexeme.kind == "newline":
+                marks.mark("line break", lexeme.start, lexeme.stop)
+        elif lexeme.kind == "blank":
+            marks.mark("line break in brackets", lexeme.start, lexeme.stop)
+        elif lexeme.kind in _CODE:
+            marks.mark(_deep(depth), lexeme.start, lexeme.stop)
+            if fresh:
+                marks.mark("line start", lexeme.start, lexeme.stop)
+                _turn(marks, pending, before, depth)
+                pending, before, fresh = [], depth, False
+    _blanks(module, marks)
+
+
+def _turn(marks: Marks, breaks: list[tuple[int, int]], before: int, depth: int) -> None:
+    """Label the line breaks between two lines of code by the depth they lead to."""
+    for start, stop in breaks:
+        marks.mark(f"line break to {_deep(depth)}", start, stop)
+        if depth != before:
+            marks.mark("line break before indent" if depth > before else "line break before dedent", start, stop)
+
+
+def _blanks(module: Module, marks: Marks) -> None:
+    for lexeme in module.lexemes:
+        if lexeme.kind in ("newline", "blank") and module.blank_line(module.line_of(lexeme.start) + 1):
+            marks.mark("line break before blank", lexeme.start, lexeme.stop)

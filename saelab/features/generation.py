@@ -1,0 +1,60 @@
+"""One published database, opened to be read."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from saelab.errors import FeatureIndexError
+from saelab.features import marked
+from saelab.features.layout import Current, Layout, database
+from saelab.features.origin import refuse_stale
+from saelab.features.vocabulary import Vocabulary
+from saelab.store.sandbox import connect, literal
+
+
+class Generation:
+    """The database a pointer names: its facts, its connection, its token strings."""
+
+    def __init__(self, root: Path, now: Current) -> None:
+        self.number = now.generation
+        self.layout = Layout(root, now.key)
+        self.path = database(root, now.generation)
+        if marked.facts(self.path) is None:
+            raise FeatureIndexError(
+                f"{self.path} is missing or has not the size it was written with.\n"
+                f"  fix:   delete {root / 'CURRENT'} and run `saelab index` again"
+            )
+        self._connection = _attach(root, self.path)
+        self.facts = _facts(self.cursor())
+        self.checkpoint = (root / self.facts["checkpoint"]).resolve()
+        refuse_stale(root, self.checkpoint, self.facts["weights"])
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A cursor for one question. Threads must not share a connection, but each may have a cursor of it."""
+        cursor = self._connection.cursor()
+        cursor.execute("use app")
+        return cursor
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.cursor())
+
+
+def _attach(root: Path, path: Path) -> duckdb.DuckDBPyConnection:
+    """A sandbox of its own: one process may open an index twice, which two locked connections to a file cannot."""
+    try:
+        connection = connect(None, [root])
+        connection.execute(f"attach {literal(str(path.resolve()))} as app (read_only)")
+        return connection
+    except duckdb.Error as error:
+        raise FeatureIndexError(
+            f"{path} cannot be read: {str(error).splitlines()[0]}\n  fix:   delete it and run `saelab index` again"
+        ) from None
+
+
+def _facts(cursor: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    rows = cursor.execute("select name, value from provenance").fetchall()
+    return {name: json.loads(value) for name, value in rows}

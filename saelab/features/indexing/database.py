@@ -1,0 +1,105 @@
+"""Stage 9: the database the pages read, generated from the tables and published by swapping a pointer.
+
+It is built aside and never written again. Whoever has an older one open keeps it: an unlinked file stays readable.
+"""
+
+import json
+from pathlib import Path
+from shutil import rmtree
+
+import duckdb
+
+from saelab.features import labels, marked
+from saelab.features.indexing.job import Job
+from saelab.features.indexing.keys import Buckets
+from saelab.features.indexing.pages import TABLES as BY_BUCKET
+from saelab.features.layout import Layout, current, database
+from saelab.store.atomic import write_bytes, write_json
+from saelab.store.sandbox import connect, literal
+
+KEPT = 2  # generations: the one that is read, and the one before, that somebody may have open
+COPIES = ("neighbours", "logits", "coactive", "vocabulary", "documents", "provenance")
+ORDER = {"vocabulary": "id", "documents": "doc", "provenance": "name", "examples": "feature, rank"}
+
+
+def publish_database(job: Job, buckets: Buckets) -> None:
+    """Generate the next database and point to it, unless the present one already holds these parts."""
+    files = _files(job, buckets)
+    now = current(job.root)
+    if now is None or now.key != job.layout.key or marked.facts(database(job.root, now.generation)) is None:
+        generation = now.generation + 1 if now else 1
+        job.progress.start("writing the database", 1, "files")
+        marked.put(database(job.root, generation), lambda tmp: _generate(tmp, job.layout, buckets))
+        _drop_labels_of_other_weights(job)
+        pointer = {"generation": generation, "parts": job.layout.key}
+        write_bytes(job.root / "CURRENT", (json.dumps(pointer) + "\n").encode())
+        job.progress.advance(1)
+    write_json(job.root / "index.json", {"made_from": job.request, "parts": job.layout.parts.name, "files": files})
+    _remove_old(job)
+
+
+def _generate(tmp: Path, layout: Layout, buckets: Buckets) -> dict[str, str]:
+    tmp.unlink(missing_ok=True)
+    connection = connect(tmp, [layout.parts], read_only=False, seconds=None, memory="1GB")
+    try:
+        for name in COPIES:
+            _copy(connection, name, [layout.table(name)])
+        for name in BY_BUCKET:
+            _copy(connection, name, [layout.table(name, bucket) for bucket in range(buckets.count)])
+        weights = literal(str(layout.table("weights").resolve()))
+        connection.execute(
+            "create table features as select * from statistics "
+            f"join read_parquet({weights}) using (feature) order by feature"
+        )
+        connection.execute("drop table statistics")
+        connection.execute("checkpoint")
+    finally:
+        connection.close()
+    return {"parts": layout.key}
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, name: str, files: list[Path]) -> None:
+    listed = ", ".join(literal(str(file.resolve())) for file in files)
+    order = ORDER.get(name, "feature")
+    connection.execute(f"create table {name} as select * from read_parquet([{listed}]) order by {order}")
+
+
+def _files(job: Job, buckets: Buckets) -> dict[str, dict[str, int]]:
+    """Size and checksum of every part."""
+    layout, each = job.layout, range(buckets.count)
+    paths = [layout.codes(part) for part in range(job.n_parts)] + [layout.bucket(bucket) for bucket in each]
+    paths += [layout.table(name, bucket) for name in BY_BUCKET for bucket in each]
+    paths += [layout.table(name) for name in (*COPIES, "weights")]
+    known = {path: marked.facts(path) or {} for path in paths}
+    return {
+        path.relative_to(job.root).as_posix(): {key: facts[key] for key in ("bytes", "crc32")}
+        for path, facts in known.items()
+    }
+
+
+def _drop_labels_of_other_weights(job: Job) -> None:
+    """Labels say what the features of certain weights stand for; with other weights they would be lies."""
+    try:
+        before = json.loads((job.root / "index.json").read_text(encoding="utf-8"))["made_from"]["weights"]
+    except (FileNotFoundError, ValueError, KeyError):
+        return
+    if before != job.request["weights"] and (job.root / labels.NAME).exists():
+        (job.root / labels.NAME).unlink()
+        job.progress.note("labels.json was of other weights and is gone; `saelab eval --only syntax` makes it anew")
+
+
+def _remove_old(job: Job) -> None:
+    """Databases before the last two, and parts that none of those two was made from."""
+    now = current(job.root)
+    assert now is not None
+    kept = {job.layout.parts.name}
+    for file in sorted(job.root.glob("app-*.duckdb")):
+        facts = marked.facts(file)
+        if facts is None or file < database(job.root, now.generation - KEPT + 1):
+            file.unlink()
+            marked.marker(file).unlink(missing_ok=True)
+        else:
+            kept.add(f"parts-{facts['parts']}")
+    for folder in job.root.glob("parts-*"):
+        if folder.name not in kept:
+            rmtree(folder)

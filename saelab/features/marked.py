@@ -1,0 +1,56 @@
+"""Files with a marker: `x.parquet` counts as done once `x.json` beside it holds its size and crc32."""
+
+import json
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from saelab.store.atomic import publish, write_json
+
+
+def marker(path: Path) -> Path:
+    """Where the marker of `path` lies."""
+    return path.with_suffix(".json")
+
+
+def facts(path: Path) -> dict[str, Any] | None:
+    """The marker of `path`; None when the file is not done, or has not the size its marker says."""
+    try:
+        known = json.loads(marker(path).read_text(encoding="utf-8"))
+        return known if path.stat().st_size == known["bytes"] else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def crc32(path: Path) -> int:
+    """The checksum that markers hold, read in pieces."""
+    total = 0
+    with path.open("rb") as file:
+        while piece := file.read(1 << 22):
+            total = zlib.crc32(piece, total)
+    return total
+
+
+def put(path: Path, write: Callable[[Path], dict[str, Any] | None]) -> dict[str, Any]:
+    """Let `write` fill a temporary file, publish it as `path`, and then its marker with what `write` returned."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tmp = path.with_name(path.name + ".tmp")
+    known = write(tmp) or {}
+    whole = {**known, "bytes": tmp.stat().st_size, "crc32": crc32(tmp)}
+    publish(tmp, path)
+    write_json(marker(path), whole)
+    return whole
+
+
+def put_table(path: Path, table: pa.Table) -> None:
+    """Publish `table` as a parquet part."""
+
+    def write(tmp: Path) -> dict[str, Any]:
+        pq.write_table(table, tmp, compression="zstd")
+        return {"rows": table.num_rows}
+
+    put(path, write)

@@ -1,0 +1,42 @@
+"""One feature's numbers, and the maxima that steering counts in."""
+
+from collections.abc import Sequence
+
+import duckdb
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from saelab.features.records import FeatureStats
+
+LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
+_PLAIN = (
+    "feature", "count", "contexts", "density", "max", "mean", "std",
+    "cosine", "encoder_norm", "decoder_norm", "b_enc", "threshold",
+)  # fmt: skip
+
+
+def level_column(level: float) -> str:
+    """The column of a quantile: q50 for .5."""
+    return f"q{round(100 * level)}"
+
+
+def stats(cursor: duckdb.DuckDBPyConnection, feature: int) -> FeatureStats:
+    """The statistics of one feature, which must exist."""
+    columns = ", ".join([*_PLAIN, *map(level_column, LEVELS)])
+    row = cursor.execute(f"select {columns} from features where feature = ?", [feature]).fetchone()
+    assert row is not None, feature
+    quantiles = tuple(zip(LEVELS, row[len(_PLAIN) :], strict=True))
+    return FeatureStats(**dict(zip(_PLAIN, row, strict=False)), quantiles=quantiles)
+
+
+def maximum(cursor: duckdb.DuckDBPyConnection, features: Sequence[int]) -> Float[Tensor, "n"]:
+    """The largest activation of each feature over the indexed tokens; 0 for one that never fires."""
+    found = cursor.execute("select max from features order by feature").fetchnumpy()["max"]
+    return torch.from_numpy(np.asarray(found)[list(features)].astype(np.float32))
+
+
+def counts(cursor: duckdb.DuckDBPyConnection) -> Int[np.ndarray, "d_sae"]:
+    """On how many of the indexed tokens each feature fires."""
+    return np.asarray(cursor.execute("select count from features order by feature").fetchnumpy()["count"])

@@ -1,0 +1,69 @@
+"""The table of all features: filtered, sorted, a page at a time."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from saelab.errors import FeatureIndexError
+from saelab.features.records import FeatureRow, FeatureTable, Label
+
+NUMBERS = ("feature", "count", "contexts", "density", "max", "mean", "std")
+_LABELLED = """features left join (
+    select unnest(?::integer[]) as feature, unnest(?::varchar[]) as label, unnest(?::double[]) as f1
+) using (feature)"""
+ORDERS = (*NUMBERS, "cosine", "encoder_norm", "decoder_norm", "b_enc", "threshold", "label", "f1")
+
+
+@dataclass(frozen=True)
+class FeatureFilter:
+    """Which features to show; None asks nothing. Densities and (maximal) activations are bounds that still pass.
+
+    `label` keeps features whose label contains this text, whatever its case; `alive` those that fire, or that do not.
+    """
+
+    min_density: float | None = None
+    max_density: float | None = None
+    min_activation: float | None = None
+    max_activation: float | None = None
+    label: str | None = None
+    alive: bool | None = None
+
+    def conditions(self) -> list[tuple[str, Any]]:
+        """Each condition asked for, as SQL with one place to bind and its value."""
+        asked = [
+            ("density >= ?", self.min_density),
+            ("density <= ?", self.max_density),
+            ("max >= ?", self.min_activation),
+            ("max <= ?", self.max_activation),
+            ("contains(lower(label), lower(?))", self.label),
+            ("(count > 0) = ?", self.alive),
+        ]
+        return [(condition, value) for condition, value in asked if value is not None]
+
+
+def table(
+    cursor: duckdb.DuckDBPyConnection,
+    labels: dict[int, Label],
+    *,
+    order: str,
+    descending: bool,
+    where: FeatureFilter,
+    limit: int | None,
+    offset: int,
+) -> FeatureTable:
+    """The features that pass `where`, sorted by `order`, equals by number; those without a value come last."""
+    if order not in ORDERS:
+        raise FeatureIndexError(f"features cannot be sorted by {order!r}. Sort by one of: {', '.join(ORDERS)}.")
+    asked = where.conditions()
+    condition = " and ".join(text for text, _ in asked) or "true"
+    values = [list(labels), [each.text for each in labels.values()], [each.f1 for each in labels.values()]]
+    values += [value for _, value in asked]
+    total = cursor.execute(f"select count(*) from {_LABELLED} where {condition}", values).fetchone()
+    rows = cursor.execute(
+        f"select feature, count, density, max, mean, cosine from {_LABELLED} where {condition} "
+        f'order by "{order}" {"desc" if descending else "asc"} nulls last, feature limit ? offset ?',
+        [*values, limit, offset],
+    ).fetchall()
+    found = tuple(FeatureRow(*row, label=labels.get(row[0])) for row in rows)
+    return FeatureTable(found, total[0] if total else 0, offset)

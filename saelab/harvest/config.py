@@ -1,0 +1,30 @@
+"""What to harvest: which model reads which text, which of its activations are kept, and how many."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from saelab.config import Settings
+from saelab.corpora import CorpusConfig, PythonStdlibConfig
+
+
+class HarvestConfig(Settings):
+    model: str = Field("pico", description="pico, smollm2, a Hugging Face id, a folder, or a .gguf file.")
+    corpus: CorpusConfig = PythonStdlibConfig.model_validate({})
+    sites: list[str] = Field(["resid_post.2"], min_length=1, description="Sites to keep; ranges as in resid_post.0-3.")
+    tokens: int = Field(500_000, gt=0, description="Rows to keep for training.")
+    heldout_tokens: int = Field(50_000, ge=0, description="Rows to keep of documents that are held out.")
+    context: int | None = Field(None, ge=2, description="Tokens of a context, BOS included; None: the model's own.")
+    packing: Literal["separate", "concat"] = Field("separate", description="Whether a context may cross documents.")
+    chat: bool = Field(False, description="Put each document into the model's chat template, as what a user says.")
+    dtype: Literal["bfloat16", "float16", "float32"] = Field("bfloat16", description="How activations are stored.")
+    compute_dtype: Literal["float32", "bfloat16"] = Field("float32", description="What the model computes in.")
+    batch: int = Field(16, gt=0, description="Contexts of a forward pass.")
+    shard_rows: int = Field(65_536, gt=0, description="Rows of a shard, at most; a shard is written as a whole.")
+    device: str = Field("auto", description="Where the model runs: auto, cpu, cuda.")
+    out: Path = Field(Path("runs/pico/store"), description="Folder of the store.")
+
+    def request(self) -> dict[str, object]:
+        """What decides about the rows: all but where they go and where they are computed."""
+        return self.model_dump(mode="json", exclude={"out", "device"})

@@ -1,0 +1,49 @@
+"""Run the model over the contexts of a shard: every site in one pass, rows put where the plan says."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from saelab.corpora import Context
+from saelab.harvest.plan import ShardPlan
+from saelab.lm import LanguageModel
+
+
+def shard_activations(
+    lm: LanguageModel, plan: ShardPlan, sites: Sequence[str], batch: int, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """{site: rows [rows, d] in `dtype`, on the CPU}, in the order of the plan.
+
+    Contexts of like length run together, which wastes little on padding; batches never leave the shard, so a
+    shard made again after a crash is the same to the bit.
+    """
+    out = {site: torch.empty(plan.rows, lm.d_site(site), dtype=dtype) for site in sites}
+    for chosen, ids in padded_batches(plan.contexts, batch, lm.bos or 0):
+        rows, cells = _rows_of(plan, chosen, ids.shape[1])
+        acts = lm.activations(ids.to(lm.device), sites)
+        cells = cells.to(lm.device)
+        for site in sites:
+            out[site][rows] = acts[site].flatten(0, 1).index_select(0, cells).to(dtype).cpu()
+    return out
+
+
+def padded_batches(
+    contexts: Sequence[Context], batch: int, pad: int
+) -> Iterator[tuple[Int[Tensor, "batch"], Int[Tensor, "batch tokens"]]]:
+    """(which contexts, their ids), longest first; padded at the end, where a causal model does not look."""
+    order = sorted(range(len(contexts)), key=lambda number: -len(contexts[number].ids))
+    for start in range(0, len(order), batch):
+        chosen = order[start : start + batch]
+        length = len(contexts[chosen[0]].ids)
+        ids = [contexts[number].ids + [pad] * (length - len(contexts[number].ids)) for number in chosen]
+        yield torch.tensor(chosen), torch.tensor(ids)
+
+
+def _rows_of(plan: ShardPlan, chosen: Int[Tensor, "batch"], length: int) -> tuple[Tensor, Tensor]:
+    """The plan's rows that lie in these contexts, and the cell of the flattened [batch, tokens] each is found in."""
+    slot = torch.full((len(plan.contexts),), -1)
+    slot[chosen] = torch.arange(len(chosen))
+    rows = (slot[plan.of] >= 0).nonzero().squeeze(1)
+    return rows, slot[plan.of[rows]] * length + plan.at[rows]

@@ -1,0 +1,94 @@
+"""What lies in a folder: which artefacts a run holds, and which of them belong together.
+
+A run is DIR/store, DIR/sae/<name>, DIR/index/<name>: a checkpoint's index has its name, two folders further up.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+from saelab.contracts import Progress
+from saelab.errors import CheckpointError, FeatureIndexError, SaelabError
+from saelab.features import Index
+from saelab.lm import LanguageModel
+from saelab.sae import SAE
+from saelab.store import Store
+
+
+class Artefact(Protocol):
+    """What can be opened, checked and queried."""
+
+    path: Path
+
+    def verify(self, progress: Progress | None = None) -> list[str]:
+        """What is wrong with it; nothing when it is whole."""
+
+
+class Checkpoint:
+    """A trained SAE on disk, as far as `verify` is concerned."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def verify(self, progress: Progress | None = None) -> list[str]:
+        """Load it: sizes, shapes, types and finiteness are checked on the way."""
+        try:
+            SAE.load(self.path)
+        except CheckpointError as error:
+            return [str(error)]
+        return []
+
+
+def artefacts_in(folder: Path) -> list[Artefact]:
+    """The artefact that `folder` is, or every artefact below it. Raises SaelabError when there is none."""
+    markers = {"store.json": Store.open, "cfg.json": Checkpoint, "index.json": Index.open}
+    found: list[Artefact] = []
+    for marker, open_it in markers.items():
+        found += [open_it(path.parent) for path in sorted(folder.glob(f"**/{marker}")) if path.parent.name != "pico"]
+    if not found:
+        raise SaelabError(
+            f"{folder} holds no store, checkpoint or index. `saelab demo --out {folder}` makes one of each."
+        )
+    return found
+
+
+def queryable(folder: Path) -> Store | Index:
+    """The store or index at `folder`. Raises SaelabError for anything else."""
+    for artefact in artefacts_in(folder):
+        if artefact.path == folder and isinstance(artefact, Store | Index):
+            return artefact
+    raise SaelabError(f"{folder} is neither a store nor an index; below it: {_names(folder)}")
+
+
+def _names(folder: Path) -> str:
+    return ", ".join(str(artefact.path.relative_to(folder)) for artefact in artefacts_in(folder)) or "nothing"
+
+
+def run_folder(checkpoint: Path) -> Path:
+    """DIR of DIR/sae/<name>."""
+    return checkpoint.resolve().parent.parent
+
+
+def index_folder(checkpoint: Path) -> Path:
+    """Where the index of a checkpoint is kept: DIR/sae/<name> -> DIR/index/<name>."""
+    return run_folder(checkpoint) / "index" / checkpoint.resolve().name
+
+
+def index_of(checkpoint: Path) -> Index:
+    """The checkpoint's index. Raises FeatureIndexError, with the command that makes it, when there is none."""
+    folder = index_folder(checkpoint)
+    if not folder.is_dir():
+        raise FeatureIndexError(f"{checkpoint} has no index at {folder}.\n  fix:   saelab index {checkpoint}")
+    return Index.open(folder)
+
+
+def store_of(checkpoint: Path) -> Store:
+    """The store beside a checkpoint: DIR/sae/<name> -> DIR/store. Raises CheckpointError when it is elsewhere."""
+    folder = run_folder(checkpoint) / "store"
+    if not folder.is_dir():
+        raise CheckpointError(f"no store at {folder}.\n  fix:   name it with --store STORE")
+    return Store.open(folder)
+
+
+def language_model_of(sae: SAE, device: str = "auto") -> LanguageModel:
+    """The language model whose activations this SAE reads, by the name its checkpoint holds."""
+    return LanguageModel.load(str(sae.metadata["model_name"]), device=device)

@@ -1,0 +1,143 @@
+"""JumpReLU SAE: a feature is on where its pre-activation exceeds a threshold of its own, which is trained.
+
+    f     = pre 1[pre > theta],   pre = (x - b_dec) W_enc + b_enc,   theta = exp(log_threshold) > 0
+    x_hat = f W_dec + b_dec
+    loss  = mean |y - x_hat|^2 / d + l0 * mean L0                          (l0)
+                               ... + target_weight * (mean L0 / target_l0 - 1)^2      (target_l0)
+    L0    = sum_i 1[pre_i > theta_i]
+
+Neither jump has a useful derivative in theta, so both get that of the jump smoothed by a rectangle of width eps:
+
+    d f / d theta  = -(theta / eps) 1[|pre - theta| < eps / 2]        d f / d pre  = 1[pre > theta]
+    d L0 / d theta =     -(1 / eps) 1[|pre - theta| < eps / 2]        d L0 / d pre = 0
+
+The window is laid around the pre-activation: half of it is below theta, where f is already 0. The sparse path therefore
+selects everything above theta - eps / 2. `bandwidth` and `initial_threshold` are in units of the mean row length,
+sqrt(d) in training, so they mean the same at every width.
+
+Rajamanoharan et al. 2024, "Jumping ahead", eq. 5 to 12 and appendix J; Lieberum et al. 2024, "Gemma Scope".
+"""
+
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from saelab.contracts import Batch
+from saelab.kernels.sparse_encode import Above
+from saelab.sae.base import SAE, SAEConfig
+from saelab.sae.parts import centred_linear, is_dense, warm_up
+from saelab.sae.sparse import Sparse
+
+
+class JumpReLUConfig(SAEConfig):
+    variant: Literal["jumprelu"] = "jumprelu"
+    l0: float = Field(1e-3, ge=0, description="Loss per active feature; not used when target_l0 is given.")
+    target_l0: float | None = Field(None, gt=0, description="Active features per row to be held; null: use l0.")
+    target_weight: float = Field(1.0, gt=0, description="Weight of the squared relative distance from target_l0.")
+    bandwidth: float = Field(0.001, gt=0, description="Width eps of the window, in mean row lengths.")
+    initial_threshold: float = Field(0.001, gt=0, description="Threshold at the start, in mean row lengths.")
+    warmup: float = Field(0.05, ge=0, le=1, description="Share of the steps over which the L0 term rises from 0.")
+
+
+class JumpReLU(SAE):
+    Config = JumpReLUConfig
+    architectures = ("jumprelu", "jumprelu_transcoder", "jumprelu_skip_transcoder")
+    cfg: JumpReLUConfig
+    log_threshold: nn.Parameter  # [d_sae]
+
+    def __init__(self, cfg: SAEConfig, generator: torch.Generator | None = None) -> None:
+        super().__init__(cfg, generator)
+        theta = self.cfg.initial_threshold * cfg.d_in**0.5
+        self.log_threshold = nn.Parameter(torch.full((cfg.d_sae,), theta).log())
+
+    @property
+    def threshold(self) -> Float[Tensor, "d_sae"]:
+        """theta, in the units of the activations."""
+        return self.log_threshold.exp()
+
+    @property
+    def eps(self) -> float:
+        """Width of the window in the units of training."""
+        return self.cfg.bandwidth * self.cfg.d_in**0.5
+
+    def sparse(self, x: Float[Tensor, "batch d_in"]) -> Sparse:
+        """Active features only, so without the half of theta's window that lies below it."""
+        return Sparse(*self.pre_activations(x, Above(self.threshold.detach())))
+
+    def encode(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_sae"]:
+        return Jump.apply(self._dense_pre(x), self.threshold, self.eps)
+
+    def loss_terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        y_hat, active = self._dense(batch.x) if self._is_dense(batch.x) else self._sparse(batch.x)
+        strength = warm_up(step, self.total_steps, self.cfg.warmup)
+        return {
+            "reconstruction": self.reconstruction_loss(batch.y, y_hat),
+            "l0": strength * self._l0_loss(active / len(batch.x)),
+        }
+
+    def _l0_loss(self, l0: Float[Tensor, ""]) -> Float[Tensor, ""]:
+        if self.cfg.target_l0 is None:
+            return self.cfg.l0 * l0
+        return self.cfg.target_weight * (l0 / self.cfg.target_l0 - 1).square()
+
+    def _is_dense(self, x: Tensor) -> bool:
+        return is_dense(x, self.W_enc, self.b_enc, self.centre, self.threshold.detach() - self.eps / 2)
+
+    def _dense_pre(self, x: Tensor) -> Tensor:
+        return centred_linear(x.to(self.W_enc.dtype), self.centre, self.W_enc, self.b_enc)
+
+    def _dense(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Reproduction and number of active features, by dense matrices: early in training half the features fire."""
+        pre, theta = self._dense_pre(x), self.threshold
+        f = Jump.apply(pre, theta, self.eps)
+        self.count_fired((f > 0).any(dim=0), len(x))
+        return self.decode(f, x), Step.apply(pre, theta, self.eps).sum()
+
+    def _sparse(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        pre, pattern = self.pre_activations(x, Above(self.threshold.detach() - self.eps / 2))
+        theta = self.threshold[pattern.index]
+        code = Sparse(Jump.apply(pre, theta, self.eps), pattern)
+        self.count_fired(code.fired(), len(x))
+        return self.reproduce(code, x), Step.apply(pre, theta, self.eps).sum()
+
+    def scale_threshold(self, factor: float) -> None:
+        self.log_threshold.add_(torch.tensor(factor).log())
+
+    def exported(self) -> dict[str, Tensor]:
+        return super().exported() | {"threshold": self.threshold.detach()}
+
+
+class Jump(torch.autograd.Function):
+    """pre where pre > theta, else 0; theta is of pre's shape or broadcasts over its rows."""
+
+    @staticmethod
+    def forward(ctx: Any, pre: Tensor, theta: Tensor, eps: float) -> Tensor:
+        ctx.save_for_backward(pre, theta)
+        ctx.eps = eps
+        return torch.where(pre > theta, pre, 0.0)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        pre, theta = ctx.saved_tensors
+        window = (pre - theta).abs() < ctx.eps / 2
+        d_theta = torch.where(window, gradient * (-theta / ctx.eps), 0.0)
+        return torch.where(pre > theta, gradient, 0.0), d_theta.sum_to_size(theta.shape), None
+
+
+class Step(torch.autograd.Function):
+    """1 where pre > theta, else 0; shapes as in Jump."""
+
+    @staticmethod
+    def forward(ctx: Any, pre: Tensor, theta: Tensor, eps: float) -> Tensor:
+        ctx.save_for_backward(pre, theta)
+        ctx.eps = eps
+        return (pre > theta).to(pre.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        pre, theta = ctx.saved_tensors
+        window = (pre - theta).abs() < ctx.eps / 2
+        return None, torch.where(window, gradient / -ctx.eps, 0.0).sum_to_size(theta.shape), None

@@ -1,0 +1,73 @@
+"""TopK SAE: keep the k largest pre-activations of each row, so L0 <= k by construction.
+
+    f     = TopK_k(ReLU((x - b_dec) W_enc + b_enc))
+    x_hat = f W_dec + b_dec
+    loss  = mean |y - x_hat|^2 / d + aux * AuxK
+
+Where fewer than k pre-activations are positive the rest are zeros, which get no gradient and do not count as fired.
+AuxK brings dead features back by having them explain the residual (see parts.auxk_loss).
+
+Gao et al. 2024, "Scaling and evaluating sparse autoencoders", eq. 3, section 2.3 and appendix A.2.
+"""
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from saelab.contracts import Batch
+from saelab.kernels import sparse_encode as select
+from saelab.sae.base import SAE, SAEConfig
+from saelab.sae.parts import auxk_loss
+from saelab.sae.sparse import Sparse
+
+
+class TopKConfig(SAEConfig):
+    variant: Literal["topk"] = "topk"
+    k: int = Field(32, gt=0, description="Features kept per row.")
+    aux: float = Field(1 / 32, ge=0, description="Weight of the AuxK term (Gao et al., A.2); 0 turns it off.")
+    k_aux: int | None = Field(None, gt=0, description="Dead features used per row by AuxK; null: d_in / 2.")
+
+    @model_validator(mode="after")
+    def _enough_features(self) -> "TopKConfig":
+        if self.k > self.d_sae:
+            raise ValueError(
+                f"k = {self.k} features per row, but d_sae = {self.d_sae} is all there are; lower k or raise d_sae"
+            )
+        return self
+
+
+class TopK(SAE):
+    Config: ClassVar[type[SAEConfig]] = TopKConfig
+    architectures = ("topk", "topk_transcoder", "topk_skip_transcoder")
+    cfg: TopKConfig
+
+    def sparse(self, x: Float[Tensor, "batch d_in"]) -> Sparse:
+        pre, pattern = self.pre_activations(x, select.TopK(self.cfg.k))
+        return Sparse(torch.relu(pre), pattern)
+
+    def loss_terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
+        code = self.sparse(batch.x)
+        y_hat = self.reproduce(code, batch.x)
+        self.observe(code)
+        return {
+            "reconstruction": self.reconstruction_loss(batch.y, y_hat),
+            "aux": self._aux(batch.x, batch.y - y_hat.detach()),
+        }
+
+    def observe(self, code: Sparse) -> None:
+        """Keep count of what fired."""
+        self.count_fired(code.fired(), code.pattern.n_rows)
+
+    def _aux(self, x: Tensor, residual: Tensor) -> Tensor:
+        dead = self.tokens_since_fired >= self.dead_after
+        if self.cfg.aux == 0 or not dead.any():
+            return residual.new_zeros(())
+        read = x if self.centre is None else x - self.centre.detach()
+        k = self.cfg.k_aux or max(1, self.cfg.d_in // 2)
+        return self.cfg.aux * auxk_loss(read, residual, self.W_enc, self.b_enc, self.W_dec, dead, k)
+
+    def exported_settings(self) -> dict[str, Any]:
+        return {"k": self.cfg.k, "rescale_acts_by_decoder_norm": False}

@@ -1,0 +1,9 @@
+"""Training: one loader feeds many SAEs in one pass; needs no language model."""
+
+from saelab.train.config import OptimiserConfig, TrainConfig
+from saelab.train.cost import plan
+from saelab.train.data import RowSource, StoreRows
+from saelab.train.run import TrainResult, train
+from saelab.train.sweeps import sweep
+
+__all__ = ["OptimiserConfig", "RowSource", "StoreRows", "TrainConfig", "TrainResult", "plan", "sweep", "train"]

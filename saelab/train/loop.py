@@ -1,0 +1,78 @@
+"""One pass over the rows that feeds every SAE."""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+from torch import Tensor
+
+from saelab.contracts import Progress
+from saelab.errors import Interrupted
+from saelab.train.data import RowSource
+from saelab.train.signals import stop_request
+from saelab.train.trainee import Trainee
+
+
+class Pass:
+    """Trainees that read the same batches, each from the step it has reached."""
+
+    def __init__(self, trainees: Sequence[Trainee], source: RowSource, progress: Progress) -> None:
+        self.trainees, self.source, self.progress = list(trainees), source, progress
+        self.plan = self.trainees[0].plan
+        self.start = min(trainee.step for trainee in self.trainees)
+        self.end = max(trainee.steps for trainee in self.trainees)
+        self._saved = time.monotonic()
+
+    def run(self, look: Callable[[Trainee], None]) -> None:
+        """Train all of them to their ends. `look` is called where held-out rows are due.
+
+        A batch is a pure function of its number; so trainees whose saves are apart (a kill between two of them)
+        meet again at the later one. Raises Interrupted after a signal, when everything is saved.
+        """
+        train = self.plan.train
+        self.progress.start("train", (self.end - self.start) * train.batch, "rows")
+        order = int(train.order_seed or 0)
+        batches = self.source.batches(self.plan.sites, train.batch, order, self.start)
+        with stop_request() as stop, closing(batches):
+            for index in range(self.start, self.end):
+                self._step(next(batches), index, look)
+                if stop.signal is not None or self._due():
+                    self._save()
+                if stop.signal is not None:
+                    raise Interrupted(self._where(stop.signal.name), stop.exit_code)
+        self._save()
+
+    def _step(self, rows: dict[str, Tensor], index: int, look: Callable[[Trainee], None]) -> None:
+        first = self.trainees[0]
+        batch = first.normalisation.batch(rows[self.plan.sites[0]], rows[self.plan.sites[-1]])
+        figures: dict[str, float] = {}
+        for trainee in self.trainees:
+            if trainee.step != index or trainee.finished:
+                continue
+            loss = trainee.take(batch)
+            if loss is not None:
+                figures = {"loss": loss}
+            if self._looks(trainee):
+                look(trainee)
+        self.progress.advance(self.plan.train.batch, **figures)
+
+    def _looks(self, trainee: Trainee) -> bool:
+        every, batch = self.plan.cfg.eval_every, self.plan.train.batch
+        crossed = every > 0 and trainee.rows // every > (trainee.rows - batch) // every
+        return trainee.finished or crossed
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._saved >= 60 * self.plan.cfg.save_minutes
+
+    def _save(self) -> None:
+        for trainee in self.trainees:
+            trainee.save()
+        self._saved = time.monotonic()
+
+    def _where(self, signal: str) -> str:
+        done = min(trainee.rows for trainee in self.trainees)
+        total = self.end * self.plan.train.batch
+        return (
+            f"stopped by {signal} after {done:,} of {total:,} rows; everything is saved.\n"
+            "  next:  the same command goes on from here"
+        )

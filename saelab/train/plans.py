@@ -1,0 +1,171 @@
+"""From settings to what will be trained: everything derived and everything checked, before anything is written."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from saelab.config import settings
+from saelab.errors import ConfigError, StoreError, StoreMismatch
+from saelab.sae import SAEConfig, sae_config
+from saelab.train.config import SHARED, OptimiserConfig, TrainConfig
+from saelab.train.data import RowSource, choose_site
+from saelab.train.defaults import default_dead_after, default_learning_rate, resolve_device
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NEUTRAL = {"store", "out", "name", "save_minutes"}  # settings that do not change what comes out
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One SAE that will be trained."""
+
+    name: str
+    folder: Path
+    sae: SAEConfig
+    cfg: TrainConfig  # as resolved, with this SAE alone: trains the same again
+    site: str
+    target: str | None
+    origin: dict[str, Any]
+
+    @property
+    def train(self) -> OptimiserConfig:
+        return self.cfg.train
+
+    @property
+    def sites(self) -> list[str]:
+        return [self.site] if self.target is None else [self.site, self.target]
+
+    @property
+    def cuda_devices(self) -> list[int]:
+        """Devices whose random numbers training touches besides the CPU's."""
+        device = torch.device(self.train.device)
+        return [device.index or 0] if device.type == "cuda" else []
+
+    def identity(self) -> dict[str, Any]:
+        """What a run under the same name must agree in to be the same run."""
+        values = self.cfg.model_dump(mode="json", exclude=NEUTRAL)
+        values["train"].pop("device")
+        return {"rows_from": self.origin["hash"], **values}
+
+
+def plans(cfg: TrainConfig, source: RowSource) -> list[Plan]:
+    """One Plan per SAE. Raises a SaelabError for whatever cannot be trained as it stands."""
+    site = choose_site(source, cfg.site, "site")
+    target = None if cfg.target is None else choose_site(source, cfg.target, "target")
+    _enough_rows(cfg, source)
+    entries = cfg.sae if isinstance(cfg.sae, list) else [cfg.sae]
+    if not entries:
+        raise ConfigError("sae: the list is empty; name at least one SAE to train.")
+    if cfg.name is not None and len(entries) > 1:
+        raise ConfigError(
+            f"name: {cfg.name!r} is one name, but sae lists {len(entries)}.\n  fix:   put `name` into each entry"
+        )
+    made = [_plan(cfg, entry, source, site, target) for entry in entries]
+    _distinct([plan.name for plan in made])
+    return made
+
+
+def _plan(cfg: TrainConfig, entry: Mapping[str, Any], source: RowSource, site: str, target: str | None) -> Plan:
+    optimiser = entry.get("train") or {}
+    if not isinstance(optimiser, Mapping):
+        raise ConfigError(f"sae.train = {optimiser!r}: expected settings of the optimiser, for example {{lr: 1.0e-3}}")
+    own = {key: value for key, value in entry.items() if key not in ("name", "train")}
+    sae = _variant(own, source, site, target)
+    train = _train(cfg.train, optimiser, sae.d_sae)
+    stated = entry.get("name", cfg.name)
+    own_values = {key: getattr(train, key) for key in optimiser}
+    name = _checked(str(stated) if stated is not None else derived_name(sae, own_values))
+    out = cfg.out or (cfg.store.parent / "sae" if cfg.store else Path("runs/live/sae"))
+    resolved = {
+        "site": site,
+        "target": target,
+        "sae": sae.model_dump(mode="json"),
+        "train": train.model_dump(mode="json"),
+        "out": str(out),
+        "name": name,
+    }
+    whole = settings(TrainConfig, {**cfg.model_dump(mode="json"), **resolved}, where="train")
+    return Plan(name, out / name, sae, whole, site, target, source.origin())
+
+
+def _variant(entry: Mapping[str, Any], source: RowSource, site: str, target: str | None) -> SAEConfig:
+    """The variant's settings, its widths taken from the rows."""
+    widths = {"d_in": source.d(site)}
+    if target is not None:
+        widths |= {"d_out": source.d(target), "transcoder": True}
+    for key, place in (("d_in", site), ("d_out", target or site)):
+        if entry.get(key) is not None:
+            _same_width(key, entry[key], source, place)
+    return sae_config({**entry, **widths})
+
+
+def _same_width(key: str, stated: Any, source: RowSource, site: str) -> None:
+    width, origin = source.d(site), source.origin()
+    if stated != width:
+        verb = "reads" if key == "d_in" else "writes"
+        raise StoreMismatch(
+            f"the rows have width {width}, but the SAE {verb} width {stated}.\n"
+            f"  rows:  {origin['model_name']}, {site}, store {origin['hash']}\n"
+            f"  fix:   leave sae.{key} out (it is derived), or train on rows of the site this SAE is for"
+        )
+
+
+def _train(common: OptimiserConfig, own: Mapping[str, Any], d_sae: int) -> OptimiserConfig:
+    """The optimiser's settings of one SAE, with what was left open filled in."""
+    shared = sorted(set(own) & set(SHARED))
+    if shared:
+        raise ConfigError(
+            f"sae.train.{shared[0]}: all SAEs of one pass see the same batches; set train.{shared[0]} for all of them."
+        )
+    train = settings(OptimiserConfig, {**common.model_dump(), **own}, where="sae.train")
+    derived = {
+        "lr": train.lr or default_learning_rate(d_sae, train.rows),
+        "dead_after": train.dead_after or default_dead_after(train.rows),
+        "order_seed": common.seed if common.order_seed is None else common.order_seed,
+        "device": resolve_device(common.device),
+    }
+    return settings(OptimiserConfig, {**train.model_dump(), **derived}, where="train")
+
+
+def derived_name(sae: SAEConfig, own: Mapping[str, Any]) -> str:
+    """`{variant}-{d_sae}`, then what sets this sparsity, then what of the optimiser is this SAE's own."""
+    name = f"{sae.variant}-{sae.d_sae}"
+    for field, short in (("k", "k"), ("target_l0", "l0"), ("l1", "l1"), ("l0", "l0")):
+        value = getattr(sae, field, None)
+        if value is not None:
+            name += f"-{short}{_plain(value)}"
+            break
+    return name + "".join(f"-{key}{_plain(value)}" for key, value in own.items())
+
+
+def _plain(value: Any) -> str:
+    """A number as it stands in a name: 0.0003 and 3e-04 are the same."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _checked(name: str) -> str:
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"name: {name!r} cannot name a run. Use up to 100 letters, digits, '.', '_' and '-', "
+            "beginning with a letter or a digit."
+        )
+    return name
+
+
+def _distinct(names: list[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"sae: two entries are called {twice[0]!r}.\n  fix:   give each a `name` of its own")
+
+
+def _enough_rows(cfg: TrainConfig, source: RowSource) -> None:
+    rows = source.rows()
+    if rows is not None and rows < cfg.train.batch:
+        raise StoreError(
+            f"there are {rows} rows, but a batch takes {cfg.train.batch}.\n"
+            "  fix:   harvest more tokens, or set train.batch to less"
+        )

@@ -1,0 +1,80 @@
+"""training.json: which run a folder holds, whether it is finished, and what came out. Written first and last."""
+
+import json
+from typing import Any
+
+from saelab.atomic import write_json
+from saelab.config import write_yaml
+from saelab.errors import ConfigError
+from saelab.train.metrics_log import read_metrics
+from saelab.train.plans import Plan
+from saelab.train.trainee import Trainee
+
+RECORD = "training.json"
+
+
+def read_record(plan: Plan) -> dict[str, Any] | None:
+    """training.json of an earlier call, None when there was none. Raises ConfigError when it is another run's."""
+    path = plan.folder / RECORD
+    if not path.is_file():
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    there, here = _flat(record["settings"]), _flat(plan.identity())
+    keys = sorted(key for key in there | here if there.get(key) != here.get(key))
+    if keys:
+        differing = "\n".join(f"  {key}: {there.get(key)!r} there, {here.get(key)!r} now" for key in keys)
+        raise ConfigError(
+            f"{plan.folder} holds a run with other settings:\n{differing}\n"
+            "  fix:   give this run another `name` or `out`, or delete that folder"
+        )
+    return record
+
+
+def finished(plan: Plan) -> bool:
+    """Whether the checkpoint is there, made by these very settings."""
+    record = read_record(plan)
+    return record is not None and record["finished"]
+
+
+def begin(plan: Plan) -> None:
+    """Leave in the folder what the run will be, unless an earlier call has done so."""
+    if read_record(plan) is None:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        write_json(plan.folder / RECORD, {"format": 1, "finished": False, "settings": plan.identity()})
+
+
+def finish(trainee: Trainee) -> None:
+    """Write the checkpoint in raw units, its settings as resolved, and training.json last of all."""
+    plan = trainee.plan
+    looks = [line["heldout"] for line in read_metrics(trainee.log.path) if "heldout" in line]
+    outcome = {
+        "rows": trainee.rows,
+        "heldout": looks[-1] if looks else None,
+        "dead_in_training": trainee.dead_in_training(),
+        "scale": trainee.normalisation.scale,
+    }
+    trainee.folded().save(plan.folder, metadata=_metadata(plan, outcome))
+    write_yaml(plan.folder / "train.yaml", plan.cfg)
+    write_json(plan.folder / RECORD, {"format": 1, "finished": True, "settings": plan.identity(), **outcome})
+
+
+def _metadata(plan: Plan, outcome: dict[str, Any]) -> dict[str, Any]:
+    origin = plan.origin
+    return {
+        "model_name": origin["model_name"],
+        "model_fingerprint": origin["model_fingerprint"],
+        "hook_name": plan.site,
+        "hook_name_out": plan.target or plan.site,
+        "context_size": origin["context_size"],
+        "store_hash": origin["hash"],
+        "harvest": origin["harvest"],
+        "training": outcome,
+    }
+
+
+def _flat(values: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """{"sae": {"k": 8}} -> {"sae.k": 8}."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{path}{key}.") if isinstance(value, dict) else {f"{path}{key}": value}
+    return flat

@@ -1,0 +1,83 @@
+"""`saelab train`: rows in, checkpoints out; the same call again goes on, or returns what is there."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from saelab.contracts import Progress, Silent
+from saelab.train.config import TrainConfig
+from saelab.train.data import RowSource, rows_of
+from saelab.train.loop import Pass
+from saelab.train.memory import keep_freed_memory
+from saelab.train.normalise import normalisation_of
+from saelab.train.plans import Plan, plans
+from saelab.train.record import begin, finish, finished, read_record
+from saelab.train.trainee import Trainee
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished checkpoint and how good it is on held-out rows (None where the rows have no held-out part)."""
+
+    name: str
+    path: Path
+    fvu: float | None
+    l0: float | None
+    dead_share: float | None  # share of features that fire on none of the held-out rows looked at
+    dead_in_training: float  # share of features that did not fire on the last `dead_after` training rows
+    cosine: float | None
+    rows: int
+    seconds: float  # of this call; 0 when the checkpoint was there already
+
+
+def train(cfg: TrainConfig, progress: Progress | None = None, source: RowSource | None = None) -> list[TrainResult]:
+    """Train every SAE of `cfg` in one pass over the rows of `source`, by default those of `cfg.store`."""
+    keep_freed_memory()
+    started, source = time.monotonic(), source or rows_of(cfg)
+    wanted = plans(cfg, source)
+    unfinished = [plan for plan in wanted if not finished(plan)]
+    if unfinished:
+        with torch.random.fork_rng(unfinished[0].cuda_devices):
+            _train(unfinished, source, progress or Silent())
+    seconds = time.monotonic() - started
+    return [_result(plan, seconds if plan in unfinished else 0.0) for plan in wanted]
+
+
+def _train(unfinished: Sequence[Plan], source: RowSource, progress: Progress) -> None:
+    for plan in unfinished:
+        begin(plan)
+    first = unfinished[0]
+    normalisation = normalisation_of(source, first.sites, [plan.folder for plan in unfinished], first.train.device)
+    trainees = [Trainee(plan, normalisation) for plan in unfinished]
+    for trainee in trainees:
+        trainee.resume()
+    Pass(trainees, source, progress).run(_looker(source, first, progress))
+    for trainee in trainees:
+        finish(trainee)
+
+
+def _looker(source: RowSource, plan: Plan, progress: Progress) -> Callable[[Trainee], None]:
+    """What looks at held-out rows, in raw units; where there are none it says so once and looks at nothing."""
+    heldout = source.heldout(plan.sites, plan.cfg.heldout_rows)
+    if heldout is None:
+        progress.note("the rows have no held-out part: these checkpoints will carry no held-out figures")
+        return lambda trainee: None
+    x, y = (_floats(heldout[site], plan.train.device) for site in (plan.sites[0], plan.sites[-1]))
+    return lambda trainee: trainee.look(x, y)
+
+
+def _floats(rows: Tensor, device: str) -> Tensor:
+    return rows.to(device).float()
+
+
+def _result(plan: Plan, seconds: float) -> TrainResult:
+    record = read_record(plan)
+    assert record is not None
+    figures = record["heldout"] or {}
+    shown = {key: figures.get(key) for key in ("fvu", "l0", "dead_share", "cosine")}
+    rows, dead = record["rows"], record["dead_in_training"]
+    return TrainResult(plan.name, plan.folder, dead_in_training=dead, rows=rows, seconds=seconds, **shown)

@@ -1,0 +1,152 @@
+"""One SAE in training: what a step does, and what must be kept so that the next one can be done another day."""
+
+import math
+from dataclasses import asdict
+
+import torch
+from torch import Tensor
+
+from saelab.contracts import Batch
+from saelab.errors import TrainError
+from saelab.sae import SAE, VARIANTS
+from saelab.train.evaluate import Figures, evaluate
+from saelab.train.metrics_log import MetricsLog
+from saelab.train.normalise import Normalisation
+from saelab.train.plans import Plan
+from saelab.train.schedule import learning_rate
+from saelab.train.state import read_state, write_state
+
+
+class Trainee:
+    """Weights, optimiser, dead counters and the number of the next step.
+
+    Every step begins by seeding torch from (seed, step), so random numbers need no state, and an SAE trains the
+    same alone, beside others, and after an interruption.
+    """
+
+    def __init__(self, plan: Plan, normalisation: Normalisation) -> None:
+        self.plan, self.cfg, self.normalisation = plan, plan.train, normalisation
+        self.steps, self.step, self._saved = plan.train.steps, 0, -1
+        torch.manual_seed(self.cfg.seed)
+        self.sae: SAE = VARIANTS[plan.sae.variant](plan.sae).to(self.cfg.device)
+        self.sae.total_steps, self.sae.dead_after = self.steps, int(self.cfg.dead_after or 0)
+        betas = (self.cfg.beta1, self.cfg.beta2)
+        self.optimiser = torch.optim.Adam(
+            self.sae.parameters(), lr=float(self.cfg.lr or 0), betas=betas, eps=self.cfg.eps, fused=True
+        )
+        self.log = MetricsLog(plan.folder / "metrics.jsonl")
+        self._sound = torch.ones((), dtype=torch.bool, device=self.cfg.device)
+
+    @property
+    def finished(self) -> bool:
+        return self.step >= self.steps
+
+    @property
+    def rows(self) -> int:
+        return self.step * self.cfg.batch
+
+    def take(self, batch: Batch) -> float | None:
+        """One step on normalised rows; the loss where it is written to metrics.jsonl, which also checks it."""
+        loss, terms = self.descend(batch)
+        self._sound &= loss.isfinite()
+        if self.step % self.plan.cfg.log_every and not self.finished:
+            return None
+        return self._log(loss.item(), terms)
+
+    def descend(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """One step of the optimiser: the loss and its terms before it."""
+        torch.manual_seed(self.cfg.seed * 1_000_003 + self.step + 1)
+        self._set_rate()
+        terms = self.sae.loss_terms(batch, self.step)
+        loss = torch.stack(list(terms.values())).sum()
+        loss.backward()
+        self._update()
+        self.step += 1
+        return loss.detach(), terms
+
+    def _set_rate(self) -> None:
+        rate = learning_rate(float(self.cfg.lr or 0), self.step, self.steps, self.cfg.warmup, self.cfg.decay)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+    def _update(self) -> None:
+        self.sae.project_gradients()
+        if self.cfg.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.cfg.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.sae.after_step(self.step)
+
+    def _log(self, loss: float, terms: dict[str, Tensor]) -> float:
+        self.check(loss)
+        values = {name: term.item() for name, term in terms.items()}
+        rate = self.optimiser.param_groups[0]["lr"]
+        self.log.write({"step": self.step, "rows": self.rows, "loss": loss, **values, "lr": rate})
+        return loss
+
+    def check(self, loss: float = 0.0) -> None:
+        """Raise TrainError when a loss since the last check was not finite; nothing on disk has been touched then."""
+        if bool(self._sound) and math.isfinite(loss):
+            return
+        raise TrainError(
+            f"{self.plan.name}: the loss is no longer a number, at step {self.step} of {self.steps}.\n"
+            f"  last save: {self.plan.folder / 'state'}, untouched\n"
+            f"  fix:       lower train.lr (it is {self.cfg.lr:.3g}), or look for non-finite rows: saelab verify STORE"
+        )
+
+    def dead_in_training(self) -> float:
+        """Share of features that did not fire on the last `dead_after` training rows."""
+        return (self.sae.tokens_since_fired >= (self.cfg.dead_after or 0)).double().mean().item()
+
+    def folded(self) -> SAE:
+        """The SAE as it reads and writes raw units."""
+        return self.sae.fold(self.normalisation)
+
+    def look(self, x: Tensor, y: Tensor) -> Figures:
+        """Figures on held-out rows in raw units, also written to metrics.jsonl."""
+        figures = evaluate(self.folded(), x, y, self.cfg.batch)
+        heldout = {**asdict(figures), "dead_in_training": self.dead_in_training()}
+        self.log.write({"step": self.step, "rows": self.rows, "heldout": heldout})
+        return figures
+
+    def save(self) -> None:
+        """Keep everything that going on needs, after making sure that it is worth keeping."""
+        if self._saved == self.step:
+            return
+        self.check()
+        self.log.sync()
+        write_state(self.plan.folder / "state", self._tensors(), self.step, {"rows": self.rows})
+        self._saved = self.step
+
+    def resume(self) -> None:
+        """Go on from the last save, if there is one."""
+        saved = read_state(self.plan.folder / "state")
+        self.step = saved[1]["step"] if saved else 0
+        self.log.truncate(self.step)
+        if saved is None:
+            return
+        self._saved = self.step
+        with torch.no_grad():
+            for name, tensor in self._sae_tensors().items():
+                tensor.copy_(saved[0][f"sae.{name}"])
+        for name, parameter in self.sae.named_parameters():
+            if f"adam.{name}.step" in saved[0]:
+                self.optimiser.state[parameter] = _adam_state(parameter, saved[0], f"adam.{name}.")
+
+    def _sae_tensors(self) -> dict[str, Tensor]:
+        return {**dict(self.sae.named_parameters()), **dict(self.sae.named_buffers())}
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"sae.{name}": tensor for name, tensor in self._sae_tensors().items()}
+        for name, parameter in self.sae.named_parameters():
+            for key, value in self.optimiser.state[parameter].items():
+                tensors[f"adam.{name}.{key}"] = value
+        return tensors
+
+
+def _adam_state(parameter: Tensor, saved: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Adam's state of one parameter. The moments take the parameter's strides: the fused step goes by memory order."""
+    moments = {
+        key: torch.empty_like(parameter).detach().copy_(saved[prefix + key]) for key in ("exp_avg", "exp_avg_sq")
+    }
+    return {"step": saved[prefix + "step"].to(parameter.device), **moments}

@@ -1,0 +1,137 @@
+"""A planted world: three directions, ten tokens in three contexts, an SAE that reads the rows off as they are.
+
+Everything an index says of it can be worked out by hand.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from saelab.features import Index, IndexConfig, build_index
+from saelab.lm import LanguageModel
+from saelab.sae import VARIANTS
+from saelab.store import ShardColumns, Store, StoreWriter
+
+SITE = "blocks.0.hook_resid_post"
+ROWS = [  # activations of features 0, 1, 2; contexts are rows 0-3, 4-6, 7-9
+    [1, 0, 0],
+    [4, 2, 0],
+    [2, 0, 0],
+    [0, 0, 0],
+    [4, 1, 0],
+    [4, 1, 0],
+    [0, 0, 8],
+    [3, 1, 0],
+    [0, 0, 0],
+    [1, 0, 0],
+]
+CONTEXTS = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
+VOCABULARY = [
+    "a",
+    "b",
+    "c",
+    "<script>alert(1)</script>",
+    "&amp;",
+    "'; drop table features; --",
+    "\u202e",
+    "\n",
+    "</span>",
+]
+VOCABULARY += ["g", "h", "docstring"]
+SMALL = IndexConfig(before=1, after=1, chunk_rows=2, part_rows=4, bucket_rows=5, coactive_tokens=10)
+
+
+def planted_store(path: Path, rows: list[list[float]], contexts: list[int]) -> Store:
+    """A store of these rows in one shard; row r is token r of the vocabulary; context 0 is document 0, others 1."""
+    ctx = torch.tensor(contexts)
+    pos = torch.tensor([contexts[:r].count(c) for r, c in enumerate(contexts)])
+    token = torch.arange(len(rows)) % len(VOCABULARY)
+    columns = ShardColumns(
+        doc=(ctx > 0).long(), pos=pos, ctx=ctx, token=token, first_row=0, first_ctx=0, contexts=int(ctx.max()) + 1
+    )
+    width = len(rows[0])
+    about = {"name": "tiny", "fingerprint": "f00d", "n_layers": 1, "context": 8}
+    with StoreWriter.begin(path, config={}, model=about, corpus={}, sites={SITE: width}, dtype="float32") as writer:
+        writer.write_shard("train", 0, columns, {SITE: torch.tensor(rows, dtype=torch.float32)})
+        writer.write_documents("train", {0: "first.py", 1: "second.py"})
+        return writer.finish()
+
+
+def planted_sae(path: Path, d: int = 3, scale: float = 1.0) -> Path:
+    """A ReLU SAE that reads each direction off; one more feature copies direction 0 and never fires."""
+    relu = VARIANTS["relu"]
+    sae = relu(relu.Config(d_in=d, d_sae=d + 1))
+    rows = torch.cat([torch.eye(d), torch.eye(d)[:1]])
+    with torch.no_grad():
+        sae.W_enc.copy_(scale * rows.T)
+        sae.W_dec.copy_(rows)
+        sae.b_enc.copy_(torch.tensor([0.0] * d + [-100.0]))
+        sae.b_dec.zero_()
+    sae.save(path, {"hook_name": SITE, "model_name": "tiny"})
+    return path
+
+
+class Unembedding(LanguageModel):
+    """A language model as far as an index needs one: token 5 is direction 0, token 11 direction 1."""
+
+    def __init__(self) -> None:
+        self.name, self.fingerprint, self.n_vocab = "tiny", "f00d", len(VOCABULARY)
+
+    @property
+    def W_U(self):
+        unembedding = torch.zeros(3, len(VOCABULARY))
+        unembedding[0, 5] = unembedding[1, 11] = 12.0
+        return unembedding
+
+    @property
+    def final_gain(self):
+        return torch.tensor([2.0, 1.0, 1.0])
+
+    def output_direction(self, site, W_dec):
+        return W_dec
+
+    def token_strings(self, ids):
+        return [VOCABULARY[i] for i in ids]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """What survives a power cut cannot be tested here, and waiting for it takes half of the time of a tiny build."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("saelab.store.atomic._fsync", lambda path: None)
+        yield
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Store]:
+    """The checkpoint and the store of the planted world."""
+    folder = tmp_path_factory.mktemp("planted")
+    return planted_sae(folder / "sae" / "planted"), planted_store(folder / "store", ROWS, CONTEXTS)
+
+
+@pytest.fixture(scope="session")
+def index(planted: tuple[Path, Store], tmp_path_factory: pytest.TempPathFactory) -> Index:
+    """Its index, with token strings and logit effects."""
+    checkpoint, store = planted
+    return build_index(checkpoint, store, tmp_path_factory.mktemp("index"), Unembedding(), cfg=SMALL)
+
+
+@pytest.fixture
+def rebuild(tmp_path: Path) -> Callable[..., Index]:
+    """Build an index of rows given by hand, in `tmp_path / "index"`, without a language model."""
+
+    def built(rows: list[list[float]], contexts: list[int], scale: float = 1.0, **settings) -> Index:
+        d = len(rows[0])
+        store = planted_store(tmp_path / f"store-{len(rows)}", rows, contexts)
+        checkpoint = planted_sae(tmp_path / "sae", d, scale)
+        return build_index(checkpoint, store, tmp_path / "index", cfg=SMALL.model_copy(update=settings))
+
+    return built
+
+
+@pytest.fixture
+def unembedding() -> Unembedding:
+    """The language model of the planted world."""
+    return Unembedding()

@@ -1,0 +1,59 @@
+"""Rows made of a few known directions, and one small SAE of every variant trained on them."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from saelab.contracts import Batch
+from saelab.sae import SAE, VARIANTS, sae_config
+
+D, FEATURES, ACTIVE, BATCH, STEPS = 16, 32, 2.0, 256, 300
+SETTINGS: dict[str, dict[str, Any]] = {
+    "relu": {"l1": 0.3},
+    "topk": {"k": 3},
+    "batchtopk": {"k": 2},
+    "jumprelu": {"target_l0": ACTIVE, "bandwidth": 0.1, "initial_threshold": 0.1},
+}
+
+
+def generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def directions() -> Tensor:
+    """The planted dictionary, [FEATURES, D]."""
+    return F.normalize(torch.randn(FEATURES, D, generator=generator(0)), dim=1)
+
+
+def rows(n: int, seed: int = 1) -> Tensor:
+    """Rows of mean length sqrt(D), each of ACTIVE directions on average with strengths from 0.5 to 1.5."""
+    on = torch.rand(n, FEATURES, generator=generator(seed)) < ACTIVE / FEATURES
+    x = (on * (0.5 + torch.rand(n, FEATURES, generator=generator(seed + 1)))) @ directions()
+    return x * (D**0.5 / x.norm(dim=1).mean())
+
+
+def build(variant: str, **changes: Any) -> SAE:
+    """An untrained SAE of the planted sizes."""
+    cfg = sae_config({"variant": variant, "d_in": D, "d_sae": FEATURES, **SETTINGS[variant], **changes})
+    return VARIANTS[variant](cfg, generator(2))
+
+
+def train(sae: SAE, steps: int = STEPS, lr: float = 1e-2, x: Tensor | None = None, y: Tensor | None = None) -> list[float]:
+    """A plain Adam run with a linear decay; the loss of every step."""
+    x = rows(steps * BATCH) if x is None else x
+    y = x if y is None else y
+    optimiser = torch.optim.Adam(sae.parameters(), lr=lr, fused=True)
+    sae.total_steps, losses = steps, []
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = lr * min(1, 4 * (steps - step) / steps)
+        part = slice(step * BATCH, (step + 1) * BATCH)
+        loss = torch.stack(list(sae.loss_terms(Batch(x[part], y[part]), step).values())).sum()
+        loss.backward()
+        sae.project_gradients()
+        optimiser.step()
+        optimiser.zero_grad()
+        sae.after_step(step)
+        losses.append(loss.item())
+    return losses

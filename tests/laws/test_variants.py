@@ -1,0 +1,154 @@
+"""What holds for every SAE there is."""
+
+import copy
+from types import SimpleNamespace
+
+import pytest
+import torch
+from planted_rows import BATCH, D, FEATURES, STEPS, build, directions, rows, train
+
+from saelab.contracts import Batch
+from saelab.metrics import fvu
+from saelab.sae import SAE, VARIANTS
+
+pytestmark = pytest.mark.parametrize("variant", VARIANTS)
+
+
+def seen(variant: str, **changes) -> SAE:
+    """An SAE after a few steps, so that no parameter is where it began."""
+    sae = build(variant, **changes)
+    y = rows(5 * BATCH) @ torch.randn(D, sae.cfg.width_out, generator=torch.Generator().manual_seed(3)) / D**0.5
+    train(sae, steps=5, y=y if sae.cfg.transcoder else None)
+    return sae
+
+
+def same_state(a: SAE, b: SAE) -> bool:
+    return a.state_dict().keys() == b.state_dict().keys() and all(
+        t.equal(b.state_dict()[name]) for name, t in a.state_dict().items()
+    )
+
+
+@pytest.mark.parametrize("changes", [{}, {"d_out": 5}, {"d_out": 5, "skip": True}], ids=["plain", "transcoder", "skip"])
+def test_it_survives_saving_and_loading_to_the_bit(variant, changes, tmp_path):
+    sae = seen(variant, **changes).eval()
+    sae.save(tmp_path, {"hook_name": "blocks.1.hook_resid_post", "rows_from": {"hash": "abc"}})
+    again = SAE.load(tmp_path)
+    assert type(again) is type(sae)
+    assert again.cfg == sae.cfg
+    assert again.metadata == {"hook_name": "blocks.1.hook_resid_post", "rows_from": {"hash": "abc"}}
+    assert same_state(again, sae)
+    assert again(rows(9)).equal(sae(rows(9)))
+    assert not again.training
+    assert again.W_enc.stride() == sae.W_enc.stride() == (1, D)
+
+
+@pytest.mark.parametrize("changes", [{}, {"apply_b_dec_to_input": False}, {"d_out": 5, "skip": True}])
+def test_every_parameter_gets_a_gradient_laid_out_as_itself(variant, changes):
+    sae = seen(variant, **changes)
+    with torch.no_grad():
+        sae.b_dec.add_(0.1)
+    x = rows(BATCH, seed=5)
+    y = x[:, : sae.cfg.width_out] + 1
+    loss = torch.stack(list(sae.loss_terms(Batch(x, y if sae.cfg.transcoder else x), 4).values())).sum()
+    loss.backward()
+    for name, parameter in sae.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+        assert parameter.grad.stride() == parameter.stride(), name
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_the_sparse_code_is_the_dense_one(variant, mode):
+    sae = seen(variant).train(mode == "train")
+    for x in (rows(97), rows(1), torch.zeros(3, D)):
+        with torch.no_grad():
+            dense, codes = sae.encode(x), sae.encode_sparse(x)
+            assert codes.dense().equal(dense)
+            torch.testing.assert_close(sae.decode(dense), sae.decode_sparse(codes))
+            torch.testing.assert_close(sae(x), sae.decode_sparse(codes))
+
+
+def test_codes_ascend_and_say_where_they_end(variant):
+    codes = seen(variant).eval().encode_sparse(rows(97))
+    assert codes.n == FEATURES
+    assert (codes.val[~codes.mask] == 0).all()
+    ascends = codes.idx[:, 1:] > codes.idx[:, :-1]
+    assert ascends[codes.mask[:, 1:]].all()
+
+
+def test_gradients_reach_the_input(variant):
+    sae, x = seen(variant).eval(), rows(9).requires_grad_()
+    sae(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.abs().sum() > 0
+
+
+def test_it_finds_the_planted_directions(variant):
+    sae = build(variant)
+    losses = train(sae)
+    closest = (directions() @ sae.eval().W_dec.detach().T).abs().amax(dim=1)  # chance: 0.5
+    assert losses[STEPS - 1] < 0.6 * losses[0]
+    assert closest.mean() > 0.95
+    with torch.no_grad():
+        x = rows(2048, seed=9)
+        assert fvu(x, sae(x)) < 0.2
+        assert 1.5 < sae.encode_sparse(x).l0.float().mean() < 6
+
+
+def test_decoder_rows_keep_their_length_and_their_gradient_is_across(variant):
+    sae = seen(variant)
+    torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(FEATURES))
+    sae.loss_terms(Batch(*[rows(BATCH)] * 2), 4)["reconstruction"].backward()
+    sae.project_gradients()
+    along = (sae.W_dec.grad * sae.W_dec).sum(dim=1)
+    assert along.abs().max() < 1e-6 * sae.W_dec.grad.norm(dim=1).max() + 1e-9
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"apply_b_dec_to_input": False}, {"d_out": 5}, {"d_out": D, "skip": True}],
+    ids=["plain", "uncentred", "transcoder", "skip"],
+)
+def test_folding_changes_units_and_nothing_else(variant, changes):
+    sae = seen(variant, **changes)
+    before = copy.deepcopy(sae.state_dict())
+    same = not sae.cfg.transcoder
+    c = torch.linspace(-3, 3, D)
+    c_y, s_y = (c, 0.4) if same else (torch.linspace(1, 2, sae.cfg.width_out), 2.5)
+    folded = sae.fold(SimpleNamespace(centre=c, scale=0.4, target_centre=c_y, target_scale=s_y))
+    sae.eval()
+    x = rows(97, seed=7)
+    raw = x / 0.4 + c
+    torch.testing.assert_close(folded(raw), sae(x) / s_y + c_y, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(folded.encode(raw), sae.encode(x) / s_y, rtol=1e-5, atol=2e-5)
+    torch.testing.assert_close(folded.W_dec.norm(dim=1), torch.ones(FEATURES))
+    assert all(t.equal(before[name]) for name, t in sae.state_dict().items())
+
+
+def test_a_transcoder_learns_another_site(variant):
+    wanted = torch.randn(D, 5, generator=torch.Generator().manual_seed(3)) / D**0.5
+    x = rows(100 * BATCH)
+    sae = build(variant, d_out=5)
+    losses = train(sae, steps=100, x=x, y=x @ wanted)
+    assert losses[-1] < 0.7 * losses[0]
+    assert sae(x[:7]).shape == (7, 5)
+
+
+def test_firing_is_counted_in_training_only(variant):
+    sae = build(variant)
+    x = rows(50)
+    sae.loss_terms(Batch(x, x), 0)
+    fired = sae.encode_sparse(x)
+    on = torch.zeros(FEATURES, dtype=torch.bool)
+    on[fired.idx[fired.mask & (fired.val > 0)].long()] = True
+    assert sae.tokens_since_fired.equal(torch.where(on, 0, 50))
+    sae.eval().loss_terms(Batch(x, x), 1)
+    assert sae.tokens_since_fired.max() <= 50
+
+
+def test_two_runs_end_with_the_same_bits(variant):
+    assert same_state(seen(variant), seen(variant))
+
+
+def test_a_copy_on_another_path_keeps_its_layout(variant):
+    assert copy.deepcopy(build(variant)).W_enc.stride() == (1, D)
