@@ -54,7 +54,6 @@ class Headline:
     site: str
     fvu: float | None
     l0: float | None
-    dead_share: float | None
     ce_recovered: float | None
 
 
@@ -62,12 +61,13 @@ def headline(checkpoint: Path) -> Headline:
     """The figures measured on held-out documents: of the last evaluation, or else of the training."""
     cfg = _json(checkpoint / "cfg.json")
     saelab = cfg.get("metadata", {}).get("saelab", {})
-    measured = {**(_json(checkpoint / "training.json").get("heldout") or {}), **_json(checkpoint / "evals" / "fidelity.json")}
+    trained = _json(checkpoint / "training.json").get("heldout") or {}
+    measured = {**trained, **_json(checkpoint / "evals" / "fidelity.json")}
     return Headline(
         variant=str(saelab.get("variant") or cfg.get("architecture", "")),
         model=str(cfg.get("metadata", {}).get("model_name", "")),
         site=str(cfg.get("metadata", {}).get("hook_name", "")),
-        **{name: measured.get(name) for name in ("fvu", "l0", "dead_share", "ce_recovered")},
+        **{name: measured.get(name) for name in ("fvu", "l0", "ce_recovered")},
     )
 
 

@@ -28,7 +28,7 @@ OPTIONS: dict[str, str] = {
     "theme.headingFontSizes": '["1.75rem", "1.3rem", "1.05rem", "1rem", "0.9rem", "0.85rem"]',
     "theme.headingFontWeights": "[650, 600, 600, 600, 600, 600]",
     "theme.metricValueFontSize": "1.45rem",
-    "theme.paddingTop": "2.6rem",
+    "theme.paddingTop": "0.5rem",
     "theme.light.primaryColor": "#1f6fc5",
     "theme.light.backgroundColor": "#ffffff",
     "theme.light.secondaryBackgroundColor": "#f4f6f9",

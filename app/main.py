@@ -1,19 +1,27 @@
-"""The app's entry: pages, the SAE that is looked at, and one place where mistakes are told."""
+"""The app's entry: pages, the SAE that is looked at, and one place where mistakes are told.
+
+The pages lie in `views`, because Streamlit would take a folder called `pages` for its older kind of app, in which a
+link to a page runs that page alone, past this file.
+"""
 
 import streamlit as st
 
 from saelab.app.widgets import notices, pickers, style
 from saelab.errors import SaelabError
 
-st.set_page_config(page_title="saelab", page_icon=":material/blur_on:", layout="wide")
+ICON = (  # drawn here: Streamlit would fetch an icon or emoji for the browser's tab from the network
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#1f6fc5"/>'
+    '<g fill="#fff"><circle cx="9" cy="16" r="2"/><circle cx="16" cy="16" r="5"/><circle cx="24" cy="16" r="3"/></g></svg>'
+)
+st.set_page_config(page_title="saelab", page_icon=ICON, layout="wide")
 style.apply()
 
 PAGES = [
-    st.Page("pages/overview.py", title="Overview", icon=":material/grid_view:", default=True),
-    st.Page("pages/feature.py", title="Feature", icon=":material/scatter_plot:", url_path="feature"),
-    st.Page("pages/try_text.py", title="Try a text", icon=":material/edit_note:", url_path="try"),
-    st.Page("pages/steer.py", title="Steer", icon=":material/alt_route:", url_path="steer"),
-    st.Page("pages/ablate.py", title="Ablate", icon=":material/content_cut:", url_path="ablate"),
+    st.Page("views/overview.py", title="Overview", icon=":material/grid_view:", default=True),
+    st.Page("views/feature.py", title="Feature", icon=":material/scatter_plot:", url_path="feature"),
+    st.Page("views/try_text.py", title="Try a text", icon=":material/edit_note:", url_path="try"),
+    st.Page("views/steer.py", title="Steer", icon=":material/alt_route:", url_path="steer"),
+    st.Page("views/ablate.py", title="Ablate", icon=":material/content_cut:", url_path="ablate"),
 ]
 
 page = st.navigation(PAGES, position="top")

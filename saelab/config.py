@@ -111,7 +111,8 @@ def load_settings(model: type[S], path: Path, changes: Iterable[str] = ()) -> S:
 
 def write_yaml(path: Path, values: Settings) -> None:
     """Write the settings as resolved, so that the file alone repeats the run."""
-    path.write_text(yaml.safe_dump(values.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    text = yaml.safe_dump(values.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    path.write_text(text, encoding="utf-8")
 
 
 def content_hash(values: Any) -> str:

@@ -10,6 +10,7 @@ PER_PAGE = 100
 PAGE = "page of features"
 DENSITIES = ("0", "1e-6", "1e-5", "1e-4", "0.001", "0.01", "0.1", "1")
 ORDERS = ("density", "f1", "max", "mean", "count", "cosine", "feature", "label")
+NAMES = {"f1": "F1", "count": "tokens", "cosine": "enc·dec"}
 FIRING = {"all": None, "firing": True, "dead": False}
 
 
@@ -26,13 +27,15 @@ class Query:
 def filters(labelled: bool) -> Query:
     """Draw the filters; `labelled` says that some features have labels to sort by and search in."""
     first, second, third = st.columns([0.5, 0.3, 0.2], vertical_alignment="bottom")
+    example = "comment" if labelled else "no labels yet: saelab eval --only syntax"
     label = first.text_input("Label contains", key="label", bind="query-params", on_change=_first_page,
-                             placeholder="comment" if labelled else "no labels yet: saelab eval --only syntax",
-                             disabled=not labelled, icon=":material/search:")  # fmt: skip
+                             placeholder=example, disabled=not labelled, icon=":material/search:")  # fmt: skip
     order = second.selectbox("Sort by", ORDERS, index=ORDERS.index("f1" if labelled else "density"), key="order",
-                             bind="query-params", on_change=_first_page)  # fmt: skip
-    way = third.segmented_control("Order", ("high", "low"), default="high", required=True, key="way", bind="query-params",
-                                  on_change=_first_page, width="stretch", label_visibility="collapsed")  # fmt: skip
+                             bind="query-params", on_change=_first_page,
+                             format_func=lambda name: NAMES.get(name, name))  # fmt: skip
+    way = third.segmented_control("Order", ("high", "low"), default="high", required=True, key="way",
+                                  bind="query-params", on_change=_first_page, width="stretch",
+                                  label_visibility="collapsed")  # fmt: skip
     wide, narrow = st.columns([0.6, 0.4], gap="medium")
     low, high = wide.select_slider("Density between", DENSITIES, value=("0", "1"), key="density", on_change=_first_page)
     firing = narrow.segmented_control("Fires", tuple(FIRING), default="all", required=True, key="fires",
@@ -53,6 +56,6 @@ def _first_page() -> None:
 def pages(total: int) -> None:
     """How many features match, and the pages of the table when it has several."""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.caption(f"{total:,} features match. Click a row to open the feature.", width="content")
+        st.caption(f"{total:,} features. Tick one to open it.", width="content")
         if total > PER_PAGE:
-            st.pagination(-(-total // PER_PAGE), key=PAGE)
+            st.pagination(-(-total // PER_PAGE), key=PAGE, max_visible_pages=5)

@@ -1,6 +1,8 @@
 """The parts of a feature's page, each one HTML string or a handful of links."""
 
 from collections.abc import Sequence
+from dataclasses import astuple
+from typing import Any
 
 import streamlit as st
 
@@ -12,7 +14,7 @@ SHOWN = 10  # neighbours, co-active features, and tokens per side
 
 def title(card: FeatureCard) -> None:
     """The feature's number, what it stands for, and how well."""
-    st.header(f"Feature {card.feature:,}", anchor=False)
+    st.header(f"Feature {card.feature}", anchor=False)
     with st.container(horizontal=True, gap="small"):
         if card.label is None:
             st.badge("no label", color="gray", help="`saelab eval --only syntax` looks for one.")
@@ -37,8 +39,8 @@ def _strip(example: Example, maximum: float, lines: bool) -> str:
 
 def scale(maximum: float) -> None:
     """What the shades mean."""
-    top = tokens.figure(maximum)
-    st.html(f'<span class="sl-key">0 <b></b> {tokens.escaped(top)} activation · outlined: the strongest token</span>')
+    top = tokens.escaped(tokens.figure(maximum))
+    st.html(f'<span class="sl-key">0 <b></b> {top} &nbsp;activation; outlined: the strongest token</span>')
 
 
 def by_quantile(card: FeatureCard, lines: bool) -> None:
@@ -54,22 +56,22 @@ def effects(found: LogitEffects | None, how: str) -> None:
     """The tokens a feature promotes and suppresses, side by side, with the variant of the logits."""
     st.subheader("What it writes", anchor=False, help=how or None)
     if found is None:
-        notices.empty("Not known", "The index was built without a language model, or its site has no way to the logits.")
+        notices.empty("Not known", "The index has no language model, or its site no way to the logits.")
         return
     up, down = st.columns(2, gap="medium")
-    up.html(tokens.changes("promotes", found.promoted[:SHOWN], "up"))
-    down.html(tokens.changes("suppresses", found.suppressed[:SHOWN], "down"))
+    up.html(tokens.changes("promotes", [astuple(one) for one in found.promoted[:SHOWN]], "up"))
+    down.html(tokens.changes("suppresses", [astuple(one) for one in found.suppressed[:SHOWN]], "down"))
     st.caption("Δ logit per unit of activation: " + tokens.markdown(how))
 
 
-def related(near: Sequence[Neighbour], together: Sequence[Coactive], how: dict[str, str]) -> None:
+def related(near: Sequence[Neighbour], together: Sequence[Coactive], how: dict[str, Any]) -> None:
     """Links to features that point the same way, and to those that fire on the same tokens."""
     left, right = st.columns(2, gap="medium")
     with left:
-        st.subheader("Points the same way", anchor=False, help=how.get("neighbours"))
+        st.subheader("Points the same way", anchor=False, help=how.get("how neighbours"))
         _links([(one.feature, one.cosine, one.label) for one in near], "No decoder row is near.")
     with right:
-        st.subheader("Fires together", anchor=False, help=how.get("coactive"))
+        st.subheader("Fires together", anchor=False, help=how.get("how coactive"))
         _links([(one.feature, one.jaccard, one.label) for one in together], "It shares its tokens with none.")
 
 
@@ -80,13 +82,18 @@ def _links(found: Sequence[tuple[int, float, Label | None]], nothing: str) -> No
         for feature, value, label in found[:SHOWN]:
             name = f" · {tokens.markdown(label.text)}" if label else ""
             query = {**pickers.here(), "feature": str(feature)}
-            st.page_link("pages/feature.py", label=f"`{value:.2f}` **{feature}**{name}", icon="", query_params=query)
+            st.page_link("views/feature.py", label=f"`{value:.2f}` **{feature}**{name}", icon="", query_params=query)
 
 
-def onward(feature: int) -> None:
-    """From here to the pages that compute with this feature."""
-    here = pickers.here()
+def onward(feature: int, here: str = "feature") -> None:
+    """From the page `here` to the others that show or use this feature."""
+    pages = {
+        "feature": ("Feature", ":material/scatter_plot:", {"feature": str(feature)}),
+        "try_text": ("Try a text", ":material/edit_note:", {"feature": str(feature)}),
+        "steer": ("Steer", ":material/alt_route:", {"steer": f"{feature}:1"}),
+        "ablate": ("Ablate", ":material/content_cut:", {"feature": str(feature)}),
+    }
     with st.container(horizontal=True, gap="small", horizontal_alignment="right"):
-        st.page_link("pages/try_text.py", label="Try a text", query_params={**here, "feature": str(feature)})
-        st.page_link("pages/steer.py", label="Steer", query_params={**here, "steer": f"{feature}:1"})
-        st.page_link("pages/ablate.py", label="Ablate", query_params={**here, "feature": str(feature)})
+        for name, (label, icon, query) in pages.items():
+            if name != here:
+                st.page_link(f"views/{name}.py", label=label, icon=icon, query_params={**pickers.here(), **query})

@@ -9,6 +9,7 @@ from saelab.app.widgets.style import BLUE, theme
 from saelab.features import Histogram
 
 CONFIG = {"displayModeBar": False, "scrollZoom": False}
+GAP = 1.012  # between bars, as a ratio: equally wide everywhere on a logarithmic axis
 MARGIN = {"l": 0, "r": 0, "t": 8, "b": 0}
 
 
@@ -19,20 +20,20 @@ def draw(figure: go.Figure, key: str) -> None:
 
 def density(histogram: Histogram) -> go.Figure:
     """How many features fire how often; features that never fire have no place on a logarithmic axis."""
-    return _histogram(histogram, x="density (share of tokens on which a feature fires)", y="features", unit="", log_y=False)
+    return _histogram(histogram, x="density (share of tokens on which a feature fires)", y="features", log_y=False)
 
 
 def activation(histogram: Histogram, log_y: bool) -> go.Figure:
     """How strongly one feature fires, in bins of equal ratio."""
-    return _histogram(histogram, x="activation", y="tokens", unit="", log_y=log_y)
+    return _histogram(histogram, x="activation", y="tokens", log_y=log_y)
 
 
-def _histogram(histogram: Histogram, x: str, y: str, unit: str, log_y: bool) -> go.Figure:
+def _histogram(histogram: Histogram, x: str, y: str, log_y: bool) -> go.Figure:
     """Bars between the given edges on a logarithmic axis, trimmed to the bins that hold something."""
     bins = _filled(histogram)
     bars = go.Bar(
-        x=[low for low, _, _ in bins],
-        width=[(high - low) * 0.999 for low, high, _ in bins],
+        x=[low * GAP for low, _, _ in bins],
+        width=[high / GAP - low * GAP for low, high, _ in bins],
         offset=0,
         y=[count for _, _, count in bins],
         customdata=[(f"{low:.3g}", f"{high:.3g}", f"{count:,}") for low, high, count in bins],
@@ -40,9 +41,11 @@ def _histogram(histogram: Histogram, x: str, y: str, unit: str, log_y: bool) -> 
         marker={"color": BLUE[theme()], "line": {"width": 0}},
     )
     figure = go.Figure(bars)
-    figure.update_layout(height=230, margin=MARGIN, bargap=0, showlegend=False, hoverlabel={"align": "left"})
+    figure.update_layout(height=225, margin=MARGIN, bargap=0, showlegend=False, hoverlabel={"align": "left"})
     figure.update_xaxes(title=x, type="log", **_log_ticks(), showgrid=False)
-    figure.update_yaxes(title=y, type="log" if log_y else "linear", **(_log_ticks() if log_y else {}), rangemode="tozero")
+    figure.update_yaxes(title=y, rangemode="tozero")
+    if log_y:
+        figure.update_yaxes(type="log", **_log_ticks())
     return figure
 
 

@@ -1,5 +1,7 @@
 """An ablation as figures, as a chart over the text's tokens, and as a table."""
 
+from dataclasses import astuple
+
 import plotly.graph_objects as go
 import streamlit as st
 from plotly.subplots import make_subplots
@@ -17,20 +19,19 @@ def tiles(result: Ablation) -> None:
     losses = [loss for loss in result.full.loss if loss is not None]
     fires = sum(1 for acts in result.activations if any(acts))
     mean_loss = f"{sum(losses) / len(losses):+.4f}" if losses else "–"
-    figures.tiles_row(
-        [
-            ("tokens where it fires", f"{fires} of {len(result.tokens)}", "Tokens on which any ablated feature is above zero."),
-            ("mean Δ loss (nats)", mean_loss, "Ablated minus clean, over all next tokens; above zero, the feature helped."),
-            ("largest KL (nats)", f"{max(result.full.kl):.4f}", "KL(clean ‖ ablated) at the position that changes most."),
-            ("site", result.site, "Where the features are taken away."),
-        ]
-    )
+    tiles = [
+        ("tokens where it fires", f"{fires} of {len(result.tokens)}", "Where any of the features is above zero."),
+        ("mean Δ loss (nats)", mean_loss, "Ablated minus clean, over all next tokens; above zero, the feature helped."),
+        ("largest KL (nats)", f"{max(result.full.kl):.4f}", "KL(clean ‖ ablated) where it is largest."),
+        ("site", result.site, "Where the features are taken away."),
+    ]
+    figures.tiles_row(tiles)
 
 
 def draw(result: Ablation) -> None:
     """The chart, with what its two colours mean."""
     charts.draw(figure(result), key="ablation")
-    st.caption("Full: the model runs again from the site on. Direct: only the last residual changes, straight to the logits.")
+    st.caption("Full: the model runs again from the site on. Direct: only the last residual changes.")
 
 
 def figure(result: Ablation) -> go.Figure:
@@ -89,5 +90,5 @@ def changed_tokens(result: Ablation) -> None:
     place = st.selectbox("Predictions after token", places, index=most,
                          format_func=lambda i: f"{i}: {tokens.visible(result.tokens[i])}")  # fmt: skip
     up, down = st.columns(2, gap="medium")
-    up.html(tokens.changes("logit rises", result.full.raised[place], "up"))
-    down.html(tokens.changes("logit falls", result.full.lowered[place], "down"))
+    up.html(tokens.changes("logit rises", [astuple(one) for one in result.full.raised[place]], "up"))
+    down.html(tokens.changes("logit falls", [astuple(one) for one in result.full.lowered[place]], "down"))

@@ -3,12 +3,12 @@
 import streamlit as st
 
 from saelab.app.catalogue import Headline
-from saelab.features import FeatureStats, Index
+from saelab.features import FeatureFilter, FeatureStats, Index
 
 DEFINITIONS = {
     "FVU": "Fraction of variance unexplained on held-out documents: 0 is perfect, 1 no better than the mean row.",
     "L0": "Features that fire on a token, on average, on held-out documents.",
-    "dead": "Share of features that never fired on the held-out documents.",
+    "dead": "Share of features that never fired on the indexed tokens.",
     "CE recovered": "Share of the model's loss that is kept when the SAE's output replaces the activations: "
     "1 loses nothing, 0 is as bad as setting them to zero. Measured by `saelab eval --only fidelity`.",
 }
@@ -21,10 +21,11 @@ def origin(told: Headline, index: Index) -> str:
 
 def headline(told: Headline, index: Index) -> None:
     """The figures of a checkpoint; a dash for one that nobody has measured."""
+    dead = index.features(where=FeatureFilter(alive=False), limit=0).total
     tiles = [
         ("FVU", _number(told.fvu, ".3f")),
         ("L0", _number(told.l0, ".1f")),
-        ("dead", _number(told.dead_share, ".1%")),
+        ("dead", f"{dead / index.n_features:.1%}"),
         ("CE recovered", _number(told.ce_recovered, ".1%")),
     ]
     tiles_row([*((name, value, DEFINITIONS[name]) for name, value in tiles),

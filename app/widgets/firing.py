@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from saelab.app.widgets import cards, links, notices, pickers, state, tables, tokens
+from saelab.app.widgets import cards, links, notices, state, tables, tokens
 from saelab.features import FiringFeature, Index, TextActivations, fires_on
 
 RANKINGS = {
@@ -66,13 +66,14 @@ def where(found: TextActivations, chosen: int, index: Index) -> None:
     """The text, each token as dark as the feature is strong there, on the scale of the whole index."""
     acts = found.activations(chosen)
     maximum = max([index.stats(chosen).max, *acts])
+    peak = acts.index(max(acts)) if any(acts) else None
     label = index.labels.get(chosen)
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.subheader(f"Feature {chosen:,}" + (f" · {tokens.markdown(label.text)}" if label else ""), anchor=False)
-        cards.onward(chosen, here="try")
+        st.subheader(f"Feature {chosen}" + (f" · {tokens.markdown(label.text)}" if label else ""), anchor=False)
+        cards.onward(chosen, here="try_text")
     cards.scale(maximum)
     with st.container(border=True):
-        st.html(tokens.text_block(tokens.spans(found.tokens, acts, maximum, lines=True)))
+        st.html(tokens.text_block(tokens.spans(found.tokens, acts, maximum, peak=peak, lines=True)))
     if not any(acts):
         st.caption("It does not fire on this text.")
 

@@ -14,7 +14,6 @@ from saelab.intervene import SteerStep, steer_steps
 
 NAMES = ("Default", "Steered")
 PAINT_EVERY = 0.06  # seconds: smooth to the eye, and the model is not kept waiting
-LAST = "last generation"
 
 
 @dataclass
@@ -48,15 +47,16 @@ class Transcript:
 
 def run(recipe: Recipe, index: Index) -> None:
     """Generate, painting as it goes. What has been written stays when it is stopped."""
-    transcript = st.session_state[LAST] = Transcript(recipe)
-    top = st.empty()
-    slots = _slots()
+    transcript = Transcript(recipe)
     with state.models() as (lm, sae):
-        top.button("Stop", icon=":material/stop:", key="stop")
         maxima = index.maximum([one.feature for one in recipe.steers])
         steps = steer_steps(lm, sae, recipe.steers, maxima, recipe.prompt, steps=recipe.tokens,
                             temperature=recipe.temperature, seed=recipe.seed)  # fmt: skip
-        started = painted = time.monotonic()
+        top = st.empty()
+        top.button("Stop", icon=":material/stop:")
+        slots = _slots()
+        st.session_state[_last()] = transcript
+        started, painted = time.monotonic(), 0.0
         with closing(steps):  # type: ignore[type-var]
             for step in steps:
                 transcript.add(step)
@@ -71,7 +71,7 @@ def run(recipe: Recipe, index: Index) -> None:
 
 def show_last() -> bool:
     """What was generated last in this session, if anything was."""
-    transcript = st.session_state.get(LAST)
+    transcript = st.session_state.get(_last())
     if transcript is None:
         return False
     st.caption(transcript.summary())
@@ -79,10 +79,15 @@ def show_last() -> bool:
     return True
 
 
+def _last() -> str:
+    """Under which name the session keeps the last generation with this SAE."""
+    return f"last generation with {state.choice().checkpoint}"
+
+
 def _slots() -> list[st.delta_generator.DeltaGenerator]:
     slots = []
     for column, name in zip(st.columns(2, gap="medium"), NAMES, strict=True):
-        box = column.container(border=True)
+        box = column.container(border=True, height="stretch")
         box.markdown(f"**{name}**")
         slots.append(box.empty())
     return slots

@@ -1,4 +1,4 @@
-"""What an address says: `?run= &sae= &feature= &text= &steer=`. Whatever it says wrongly becomes a default and a note."""
+"""What an address says: `?run= &sae= &feature= &text= &steer=`. What it says wrongly becomes a default and a note."""
 
 import re
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ def feature(raw: str | None, n: int, default: int = 0) -> tuple[int, str | None]
     """The feature a link names, of `n`."""
     if raw is None:
         return default, None
-    if re.fullmatch(r"\d{1,9}", raw.strip()) and int(raw) < n:
+    if re.fullmatch(r"[0-9]{1,9}", raw.strip()) and int(raw) < n:
         return int(raw), None
     return default, f"The link asks for feature {raw[:40]!r}, but there are features 0 to {n - 1}. Showing {default}."
 
@@ -20,8 +20,8 @@ def feature(raw: str | None, n: int, default: int = 0) -> tuple[int, str | None]
 def features(raw: str, n: int, most: int) -> tuple[list[int], str | None]:
     """Features as a person types them: `12, 40`. Each once, in the order given."""
     words = [word for word in re.split(r"[,;\s]+", raw) if word]
-    good = list(dict.fromkeys(int(word) for word in words if re.fullmatch(r"\d{1,9}", word) and int(word) < n))
-    bad = [word for word in words if not (re.fullmatch(r"\d{1,9}", word) and int(word) < n)]
+    good = list(dict.fromkeys(int(word) for word in words if re.fullmatch(r"[0-9]{1,9}", word) and int(word) < n))
+    bad = [word for word in words if not (re.fullmatch(r"[0-9]{1,9}", word) and int(word) < n)]
     if bad:
         return good[:most], f"No such feature: {', '.join(bad)[:80]}. There are features 0 to {n - 1}."
     return good[:most], f"At most {most} features at once: the first {most} are used." if len(good) > most else None
@@ -33,7 +33,7 @@ def steers(raw: str | None, n: int, most: int) -> tuple[dict[int, float], str | 
         return {}, None
     found: dict[int, float] = {}
     for part in raw.split(","):
-        match = re.fullmatch(r"\s*(\d{1,9}):(-?\d{1,4}(?:\.\d{1,6})?)\s*", part)
+        match = re.fullmatch(r"\s*([0-9]{1,9}):(-?[0-9]{1,4}(?:\.[0-9]{1,6})?)\s*", part)
         if match and int(match[1]) < n and abs(float(match[2])) <= STRONGEST and len(found) < most:
             found[int(match[1])] = float(match[2])
         else:
@@ -61,7 +61,7 @@ def number(name: str, raw: str | None, low: float, high: float, default: float) 
     """A number a link gives for `name`, if it lies between the bounds."""
     if raw is None:
         return default, None
-    if re.fullmatch(r"-?\d{1,9}(\.\d{1,6})?", raw) and low <= float(raw) <= high:
+    if re.fullmatch(r"-?[0-9]{1,9}(\.[0-9]{1,6})?", raw) and low <= float(raw) <= high:
         return float(raw), None
     return default, f"The link's {name} {raw[:40]!r} is not a number from {low:g} to {high:g}. Using {default:g}."
 
@@ -77,4 +77,5 @@ def text(raw: str | None, default: str, longest: int) -> tuple[str, str | None]:
     """The text a link brings along, cut where it is too long."""
     if raw is None:
         return default, None
-    return raw[:longest], f"The link's text is longer than {longest:,} characters and was cut." if len(raw) > longest else None
+    note = f"The link's text is longer than {longest:,} characters and was cut." if len(raw) > longest else None
+    return raw[:longest], note

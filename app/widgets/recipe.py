@@ -15,6 +15,7 @@ EQUATIONS = {
 }
 DELTA = r"x' = x + \sum_i (f_i' - f_i)\, W_\mathrm{dec}[i]"
 POSITIONS = ("all", "prompt", "generated", "last")
+WHERE = "All tokens, those of the prompt, those generated, or the prompt's last."
 PROMPT = "def area(width, height):\n    "
 
 
@@ -67,9 +68,10 @@ def form(index: Index, chosen: Chosen) -> Recipe | None:
         with right:
             strengths = {feature: _strength(index, feature, at) for feature, at in chosen.strengths.items()}
         figures = st.columns([0.22, 0.16, 0.16, 0.16, 0.3], vertical_alignment="bottom")
-        where = figures[0].selectbox("Positions", POSITIONS, index=POSITIONS.index(_word("positions", POSITIONS)),
-                                     help="all tokens, those of the prompt, those generated, or the prompt's last")  # fmt: skip
-        count = figures[1].number_input("Tokens", 1, state.MOST_TOKENS, int(_figure("tokens", 1, state.MOST_TOKENS, 60)))
+        linked = POSITIONS.index(_word("positions", POSITIONS))
+        where = figures[0].selectbox("Positions", POSITIONS, linked, help=WHERE)
+        most = state.MOST_TOKENS
+        count = figures[1].number_input("Tokens", 1, most, int(_figure("tokens", 1, most, 60)))
         temperature = figures[2].number_input("Temperature", 0.0, 2.0, _figure("temperature", 0, 2, 0.7), step=0.1,
                                               help="0 takes the likeliest token.")  # fmt: skip
         seed = figures[3].number_input("Seed", 0, 10**6, int(_figure("seed", 0, 10**6, 0)))
@@ -90,13 +92,14 @@ def _linked_prompt() -> str:
 def _strength(index: Index, feature: int, start: float) -> float:
     """A slider in units of the feature's maximum, named by what the feature stands for."""
     label, maximum = index.labels.get(feature), index.stats(feature).max
-    name = f"**{feature}**" + (f" · {tokens.markdown(label.text)}" if label else "") + f" · strength × max {maximum:.3g}"
-    return st.slider(name, -links.STRONGEST, links.STRONGEST, start, 0.1, key=f"strength of {feature}",
-                     help="In units of its strongest activation in the index; from about 5 on text breaks down.")  # fmt: skip
+    stands_for = f" · {tokens.markdown(label.text)}" if label else ""
+    return st.slider(f"**{feature}**{stands_for} · strength in units of its maximum, {maximum:.3g}",
+                     -links.STRONGEST, links.STRONGEST, start, 0.1, key=f"strength of {feature}",
+                     help="1 is the strongest that text ever made it; from about 5 on text breaks down.")  # fmt: skip
 
 
-def _figure(name: str, low: float, high: float, default: float) -> float:
-    value, note = links.number(name, st.query_params.get(name), low, high, default)
+def _figure(name: str, low: float | int, high: float | int, default: float | int) -> float:
+    value, note = links.number(name, st.query_params.get(name), float(low), float(high), float(default))
     notices.note(note)
     return value
 

@@ -62,7 +62,7 @@ def measured(asked: Removal, index: Index) -> Ablation:
                 raise SaelabError(
                     f"the text has {len(ids)} tokens, but {lm.name} reads {lm.context}.\n  fix:   shorten the text"
                 )
-            means = index.mean(asked.features)
+            means = index.mean(asked.features) if asked.mode == "mean" else None
             return ablate(lm, sae, asked.features, ids, mode=asked.mode, means=means)
 
     return state.once("ablation", asked, compute)

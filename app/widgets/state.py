@@ -23,7 +23,10 @@ LONGEST_TEXT = 4000  # characters of a text or prompt
 MOST_TOKENS = 256  # generated at once
 MOST_FEATURES = 8  # steered or ablated at once
 MOST_RANKED = 200  # features listed for a text
-SAMPLE = 'def area(width, height):\n    """Return the area of a rectangle."""\n    return width * height  # in square metres\n'
+SAMPLE = """def area(width, height):
+    \"\"\"Return the area of a rectangle.\"\"\"
+    return width * height  # in square metres
+"""
 CHOICE = "choice"
 
 T = TypeVar("T")
@@ -75,11 +78,11 @@ def models() -> Iterator[tuple[Any, Any]]:
 @st.cache_resource(max_entries=2, show_spinner="Loading the language model and the SAE …")
 def _models(checkpoint: str, weights: str) -> tuple[Any, Any]:
     """Loaded anew when the checkpoint's weights are others than before."""
-    from saelab.runs import language_model_of
+    from saelab.lm import LanguageModel
     from saelab.sae import SAE
 
     sae = SAE.load(Path(checkpoint))
-    return language_model_of(sae), sae
+    return LanguageModel.load(str(sae.metadata["model_name"])), sae
 
 
 def once(name: str, key: object, compute: Callable[[], T]) -> T:

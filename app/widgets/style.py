@@ -17,42 +17,44 @@ _RGB = {
 _OPACITY = {"light": 0.82, "dark": 0.95}  # of the darkest step
 _PAGE = {
     "light": {"muted": "#667085", "faint": "rgba(16, 24, 40, .10)", "ink": "#101828", "tip": "#101828", "on": "#fff"},
-    "dark": {"muted": "#98a2b3", "faint": "rgba(255, 255, 255, .12)", "ink": "#f2f4f7", "tip": "#f2f4f7", "on": "#101828"},
+    "dark": {"muted": "#98a2b3", "faint": "rgba(255, 255, 255, .12)", "ink": "#f2f4f7", "tip": "#f2f4f7", "on": "#101"},
 }
 
 RULES = """
+.stTextArea textarea { font-family: "Source Code Pro", ui-monospace, Menlo, Consolas, monospace; font-size: .84rem; }
 .sl-list { display: flex; flex-direction: column; }
-.sl-ex { display: grid; grid-template-columns: 3.6rem minmax(0, 1fr) minmax(0, 11rem); gap: .75rem; align-items: baseline;
-  padding: .3rem .1rem; border-bottom: 1px solid var(--sl-faint); }
+.sl-ex { display: grid; grid-template-columns: 6.6rem minmax(0, 1fr); gap: 1rem; align-items: baseline;
+  padding: .32rem .1rem; border-bottom: 1px solid var(--sl-faint); }
 .sl-ex:last-child { border-bottom: none; }
-.sl-val { text-align: right; font-variant-numeric: tabular-nums; color: var(--sl-muted); font-size: .8rem; }
-.sl-doc { color: var(--sl-muted); font-size: .75rem; white-space: nowrap; overflow: hidden; text-overflow: ellipsis;
-  text-align: right; direction: rtl; unicode-bidi: plaintext; }
+.sl-val { font-variant-numeric: tabular-nums; font-size: .84rem; font-weight: 600; line-height: 1.5; }
+.sl-doc { color: var(--sl-muted); font-size: .74rem; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .sl-body, .sl-text { font-family: "Source Code Pro", ui-monospace, Menlo, Consolas, monospace; font-size: .84rem;
   line-height: 1.75; white-space: pre-wrap; overflow-wrap: anywhere; tab-size: 4; }
 .sl-text { padding: .15rem 0; }
-.sl-body span, .sl-text span { border-radius: 3px; padding: 1px 0; unicode-bidi: isolate; position: relative; }
+.sl-body span, .sl-text span { display: inline-block; white-space: pre; line-height: 1.4;
+  border-radius: 3px; unicode-bidi: isolate; position: relative; max-width: 100%; }
 .sl-body i, .sl-text i { font-style: normal; opacity: .45; }
 .sl-body .pk { box-shadow: 0 0 0 1.5px var(--sl-blue); }
-.sl-text .prompt { color: var(--sl-muted); }
+.sl-text .prompt { color: var(--sl-muted); display: inline; white-space: pre-wrap; }
 .sl-body span[data-v]:hover, .sl-text span[data-v]:hover { outline: 1.5px solid var(--sl-ink); z-index: 20; }
 .sl-body span[data-v]:hover::after, .sl-text span[data-v]:hover::after { content: attr(data-v); position: absolute;
   left: 50%; bottom: calc(100% + 5px); transform: translateX(-50%); background: var(--sl-tip); color: var(--sl-on);
   font: 500 .75rem/1.2 "Source Sans", system-ui, sans-serif; padding: 4px 7px; border-radius: 5px; white-space: pre;
   pointer-events: none; z-index: 30; }
 .sl-key { display: inline-flex; align-items: center; gap: .45rem; color: var(--sl-muted); font-size: .8rem; }
-.sl-key b { width: 7rem; height: .7rem; border-radius: 3px; border: 1px solid var(--sl-faint); }
+.sl-key b { width: 7rem; height: .7rem; border-radius: 3px; }
 .sl-head { color: var(--sl-muted); font-size: .8rem; padding-bottom: .2rem; }
-.sl-tok { width: 100%; border-collapse: collapse; font-size: .84rem; }
+.sl-tok { width: 100%; border-collapse: collapse; font-size: .84rem; table-layout: fixed; }
 .sl-tok td { padding: .16rem .2rem; border-bottom: 1px solid var(--sl-faint); }
-.sl-tok td:first-child { font-family: "Source Code Pro", ui-monospace, monospace; white-space: pre; max-width: 9rem;
+.sl-tok td:first-child { font-family: "Source Code Pro", ui-monospace, monospace; white-space: pre;
   overflow: hidden; text-overflow: ellipsis; }
-.sl-tok td:last-child { width: 46%; }
+.sl-tok td:last-child { width: 58%; }
 .sl-tok i { font-style: normal; opacity: .45; }
 .sl-bar { display: flex; align-items: center; gap: .4rem; font-variant-numeric: tabular-nums; color: var(--sl-muted);
   font-size: .78rem; }
-.sl-bar progress { flex: 1; min-width: 0; height: .5rem; border: none; border-radius: 3px; overflow: hidden;
-  background: transparent; appearance: none; }
+.sl-bar span { width: 3.2rem; text-align: right; }
+.sl-bar progress { flex: 1 1 0; width: 0; min-width: 0; height: .5rem; border: none; border-radius: 3px;
+  overflow: hidden; background: transparent; appearance: none; }
 .sl-bar progress::-webkit-progress-bar { background: transparent; }
 .sl-bar progress::-webkit-progress-value { background: var(--sl-blue); border-radius: 3px; }
 .sl-bar progress::-moz-progress-bar { background: var(--sl-blue); border-radius: 3px; }

@@ -13,7 +13,7 @@ TEXT = st.column_config.TextColumn
 ROW = 30  # pixels
 F1 = st.column_config.ProgressColumn("F1", min_value=0.0, max_value=1.0, format="%.2f", help="On held-out documents.")
 FEATURE = NUMBER("feature", format="%d", width="small")
-LABEL = TEXT("label", width="medium", help="What the feature stands for, when an evaluation has said so.")
+LABEL = TEXT("label", width=150, help="What the feature stands for, when an evaluation has said so.")
 
 
 def features(rows: Sequence[FeatureRow], key: str) -> int | None:

@@ -10,11 +10,11 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 STEPS = 16
 SIGNS = {"\n": "↵", "\t": "⇥", "\r": "␍"}
 HIDDEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}  # Unicode categories without a glyph of their own
+WIDE = re.compile(r" {3,}")  # indentation, which on one line only takes room
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&=])")
 
 
@@ -60,16 +60,20 @@ def spans(
     peak: int | None = None,
     lines: bool = False,
 ) -> str:
-    """Tokens, each shaded by its value (blue above zero, orange below) and naming it, or its note, when pointed at."""
+    """Tokens, each shaded by its value (blue above zero, orange below) and naming it, or its note, when pointed at.
+
+    With `lines`, line breaks break lines; without, all stands on one line and indentation takes two spaces.
+    """
     said = notes or [figure(value) for value in values]
     pieces = []
     for i, (token, value, note) in enumerate(zip(tokens, values, said, strict=True)):
         classes = [_shade_class(step(value or 0.0, maximum)), "pk" if i == peak else ""]
         name = " ".join(filter(None, classes))
+        text = token if lines else WIDE.sub("  ", token)
         breaks = "\n" * token.count("\n") if lines else ""
         mark = f' class="{name}"' if name else ""
         tip = f' data-v="{escaped(note)}"' if note else ""
-        pieces.append(f"<span{mark}{tip}>{signed(token)}</span>{breaks}")
+        pieces.append(f"<span{mark}{tip}>{signed(text)}</span>{breaks}")
     return "".join(pieces)
 
 
@@ -89,17 +93,16 @@ def figure(value: float | None) -> str:
     return f"{value:.4g}" if value else ""
 
 
-def text_block(inner: str, kind: str = "") -> str:
+def text_block(inner: str) -> str:
     """A run of spans as one block of text."""
-    return f'<div class="sl-text {kind}">{inner}</div>'
+    return f'<div class="sl-text">{inner}</div>'
 
 
-def strip(value: float, where: str, note: str, inner: str, kind: str = "") -> str:
+def strip(value: float, where: str, note: str, inner: str) -> str:
     """One example: how strongly it fires, the text around it, and where it stands."""
     return (
-        f'<div class="sl-ex"><div class="sl-val">{escaped(figure(value))}</div>'
-        f'<div class="sl-body {kind}">{inner}</div>'
-        f'<div class="sl-doc" title="{escaped(note)}">{escaped(where)}</div></div>'
+        f'<div class="sl-ex"><div title="{escaped(note)}"><div class="sl-val">{escaped(figure(value))}</div>'
+        f'<div class="sl-doc">{escaped(where)}</div></div><div class="sl-body">{inner}</div></div>'
     )
 
 
@@ -108,33 +111,20 @@ def strips(pieces: Iterable[str]) -> str:
     return f'<div class="sl-list">{"".join(pieces)}</div>'
 
 
-class Change(Protocol):
-    """A token and by how much its logit moves."""
-
-    @property
-    def token(self) -> str: ...
-
-    @property
-    def id(self) -> int: ...
-
-    @property
-    def logit(self) -> float: ...
-
-
-def changes(name: str, found: Sequence[Change], way: str) -> str:
-    """Tokens with a bar each, the longest for the first; `way` is "up" (blue) or "down" (orange)."""
-    strongest = max((abs(change.logit) for change in found), default=0.0) or 1.0
-    lines = "".join(_change(change, abs(change.logit) / strongest, way) for change in found)
+def changes(name: str, found: Sequence[tuple[str, int, float]], way: str) -> str:
+    """Tokens as (text, id, change of the logit), a bar for each; `way` is "up" (blue) or "down" (orange)."""
+    strongest = max((abs(logit) for _, _, logit in found), default=0.0) or 1.0
+    lines = "".join(_change(token, id_, logit, abs(logit) / strongest, way) for token, id_, logit in found)
     return f'<div class="sl-head">{escaped(name)}</div><table class="sl-tok">{lines}</table>'
 
 
-def _change(change: Change, share: float, way: str) -> str:
+def _change(token: str, id_: int, logit: float, share: float, way: str) -> str:
     return (
-        f'<tr><td title="token {change.id}">{signed(change.token)}</td><td><div class="sl-bar {way}">'
-        f'<progress value="{share:.3f}" max="1"></progress><span>{change.logit:+.3f}</span></div></td></tr>'
+        f'<tr><td title="token {id_}">{signed(token)}</td><td><div class="sl-bar {way}">'
+        f'<progress value="{share:.3f}" max="1"></progress><span>{logit:+.3f}</span></div></td></tr>'
     )
 
 
 def lines(text: str) -> str:
     """A whole text, its line breaks kept."""
-    return "".join(signed(line) for line in re.sub(r"\n", "\n\0", text).split("\0"))
+    return f"{signed(chr(10))}\n".join(signed(line) for line in text.split("\n"))

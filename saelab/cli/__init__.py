@@ -6,7 +6,7 @@ from importlib import import_module
 
 import click
 
-from saelab.errors import SaelabError
+from saelab.errors import Interrupted, SaelabError
 
 # The verbs in the order of the work, each in the module of its name. The lines are what `saelab --help` shows.
 VERBS: dict[str, str] = {
@@ -62,6 +62,9 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
         cli()
+    except Interrupted as stop:
+        click.echo(str(stop), err=True)
+        sys.exit(stop.exit_code)
     except SaelabError as error:
         click.secho("Error: ", fg="red", bold=True, err=True, nl=False)
         click.echo(str(error), err=True)

@@ -31,6 +31,5 @@ def command(out: Path, tokens: int, json_path: Path | None) -> None:
     best = result.features[0].feature if result.features else 0
     console.print(f"Browse it:  saelab app {out}", markup=False)
     console.print(f"One card:   saelab show {result.checkpoint} {best}", markup=False)
-    console.print(
-        f'Steer it:   saelab steer {result.checkpoint} --feature {best}=2 --prompt "def area(width, height):"', markup=False
-    )
+    steered = f'saelab steer {result.checkpoint} --feature {best}=2 --prompt "def area(width, height):"'
+    console.print(f"Steer it:   {steered}", markup=False)

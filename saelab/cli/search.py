@@ -26,7 +26,10 @@ def command(checkpoint: Path, text: str, by: str, top: int, json_path: Path | No
 
     sae, index = SAE.load(checkpoint), index_of(checkpoint)
     found = fires_on(language_model_of(sae), sae, text, index=index)
-    best = found.ranking(by)[:top]
-    rows = [[hit.feature, hit.max, hit.sum, hit.specificity, repr(hit.token), index.label(hit.feature)] for hit in best]
-    table(f"features that fire, by {by}", ["feature", "max", "sum", "specificity", "on token", "label"], rows)
+    best = found.ranking(by, top)
+    rows = [
+        [hit.feature, hit.max, hit.sum, hit.specificity, repr(found.tokens[hit.peak]), hit.label and hit.label.text]
+        for hit in best
+    ]
+    table(f"features that fire, by {by}", ["feature", "max", "sum", "specificity", "most on", "label"], rows)
     write_json(json_path, [asdict(hit) for hit in best])

@@ -19,18 +19,20 @@ def command(checkpoint: Path, feature: int, examples: int, json_path: Path | Non
     \b
         saelab show runs/demo/sae/topk-2048-k32 12
     """
+    from saelab.cli.cards import figures, title
     from saelab.cli.tokens import coloured
     from saelab.runs import index_of
 
-    card = index_of(checkpoint).card(feature, examples=examples)
-    figures = asdict(card.stats)
-    table(card.title, ["statistic", "value"], list(figures.items()))
+    index = index_of(checkpoint)
+    card = index.card(feature, examples=examples)
+    table(title(card), ["statistic", "value"], figures(card.stats, index.n_tokens))
+    console.print("strongest contexts: activation, document, text", style="bold")
     for example in card.top:
         console.print(coloured(example, card.stats.max))
-    if card.promoted:
-        pairs = zip(card.promoted[:10], card.suppressed[:10], strict=True)
-        rows = [[up.token, up.logit, down.token, down.logit] for up, down in pairs]
-        table(card.logit_variant, ["promotes", "logit", "suppresses", "logit "], rows)
-    if card.neighbours:
-        table("nearest decoder directions", ["feature", "cosine"], [[n.feature, n.cosine] for n in card.neighbours[:5]])
+    if card.effects:
+        pairs = list(zip(card.effects.promoted, card.effects.suppressed, strict=True))[:10]
+        rows = [[repr(up.token), up.logit, repr(down.token), down.logit] for up, down in pairs]
+        table("what one unit of it does to the logits", ["promotes", "logit", "suppresses", "logit "], rows)
+    near = [[n.feature, n.cosine, n.label.text if n.label else None] for n in card.neighbours[:5]]
+    table("nearest decoder directions", ["feature", "cosine", "label"], near)
     write_json(json_path, asdict(card))

@@ -7,6 +7,8 @@ def row_source(cfg: TrainConfig) -> RowSource | None:
     """The live source that `source: live` asks for; None for a store, which the trainer opens itself."""
     if cfg.source == "store":
         return None
+    from saelab.config import settings
+    from saelab.harvest import HarvestConfig
     from saelab.harvest.live import LiveRows
 
-    return LiveRows(cfg)
+    return LiveRows(settings(HarvestConfig, cfg.live, where="live"))

@@ -17,9 +17,9 @@ def command(folder: Path, query: str, json_path: Path | None) -> None:
     \b
         saelab sql runs/demo/store "select doc, pos, token, norm from rows limit 5"
     """
-    from saelab.artefacts import open_artefact
+    from saelab.runs import queryable
 
-    answer = open_artefact(folder).sql(query)
+    answer = queryable(folder).sql(query)
     rows = [list(row.values()) for row in answer.to_pylist()]
     table(f"{len(rows)} rows", answer.column_names, rows)
     write_json(json_path, answer.to_pylist())

@@ -7,14 +7,15 @@ import click
 
 from saelab.cli.output import console, json_option, write_json
 
+MODES = ("add", "scale", "clamp")
+POSITIONS = ("all", "prompt", "generated", "last")
 
-def parse_feature(text: str, mode: str, positions: str):  # type: ignore[no-untyped-def]
-    """`12=4` -> Steer(12, 4.0); the `=` and the number may be left out for a strength of 1."""
-    from saelab.intervene import Steer
 
+def feature_and_strength(text: str) -> tuple[int, float]:
+    """`12=4` -> (12, 4.0); the `=` and the number may be left out for a strength of 1."""
     feature, _, strength = text.partition("=")
     try:
-        return Steer(int(feature), float(strength or 1), mode=mode, positions=positions)
+        return int(feature), float(strength or 1)
     except ValueError:
         raise click.BadParameter(f"{text!r}: expected FEATURE=STRENGTH, as in 12=4") from None
 
@@ -23,8 +24,8 @@ def parse_feature(text: str, mode: str, positions: str):  # type: ignore[no-unty
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.option("--feature", "features", multiple=True, required=True, metavar="FEATURE=STRENGTH", help="As in 12=4.")
 @click.option("--prompt", required=True, help="Text to go on from.")
-@click.option("--mode", type=click.Choice(["add", "scale", "clamp"]), default="add", show_default=True)
-@click.option("--positions", type=click.Choice(["all", "prompt", "generated", "last"]), default="all", show_default=True)
+@click.option("--mode", type=click.Choice(MODES), default="add", show_default=True)
+@click.option("--positions", type=click.Choice(POSITIONS), default="all", show_default=True)
 @click.option("--tokens", default=60, show_default=True, help="Tokens to generate.")
 @click.option("--temperature", default=0.7, show_default=True, help="0 takes the likeliest token.")
 @click.option("--seed", default=0, show_default=True)
@@ -38,11 +39,12 @@ def command(checkpoint: Path, features: tuple[str, ...], prompt: str, mode: str,
     \b
         saelab steer runs/demo/sae/topk-2048-k32 --feature 12=2 --prompt "def area(width, height):"
     """
-    from saelab.intervene import steer
+    from saelab.intervene import Steer, steer
     from saelab.runs import index_of, language_model_of
     from saelab.sae import SAE
 
-    steers = [parse_feature(text, mode, positions) for text in features]
+    wanted = [feature_and_strength(text) for text in features]
+    steers = [Steer(feature, strength, mode, positions) for feature, strength in wanted]
     sae = SAE.load(checkpoint)
     maxima = index_of(checkpoint).maximum([one.feature for one in steers])
     lm = language_model_of(sae)

@@ -24,7 +24,8 @@ def variants() -> str:
     """Every SAE architecture that can be trained, by its module's first line."""
     from saelab.sae import VARIANTS
 
-    return markdown(["`sae.variant`", "architecture"], [[f"`{name}`", first_line(kind)] for name, kind in VARIANTS.items()])
+    rows = [[f"`{name}`", first_line(kind)] for name, kind in VARIANTS.items()]
+    return markdown(["`sae.variant`", "architecture"], rows)
 
 
 def evaluations() -> str:

@@ -9,8 +9,9 @@ SHADES = ("", "on #14343b", "on #175665", "on #1b7c93", "on #20a3c2 bold")  # on
 
 def coloured(example: Example, maximum: float) -> Text:
     """One example as a line: document, activation at its peak, and its tokens shaded by activation / `maximum`."""
-    line = Text(f"{example.activations[example.peak]:8.3f}  {example.document:<28.28}  ")
-    for token, activation in zip(example.tokens, example.activations, strict=True):
+    line = Text(f"{example.activation:8.3f}  {example.document:<28.28}  ")
+    tokens = example.tokens or tuple(f"<{number}>" for number in example.ids)
+    for token, activation in zip(tokens, example.activations, strict=True):
         level = 0 if activation <= 0 else 1 + min(3, int(4 * activation / max(maximum, 1e-9)))
         line.append(visible(token), style=SHADES[level])
     return line

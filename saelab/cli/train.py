@@ -28,12 +28,13 @@ def command(
 
     values = sweep(override(read_yaml(config), changes), list(sweeps))
     cfg = settings(TrainConfig, values, where=str(config))
+    source = row_source(cfg)
     if dry_run:
-        table(f"{config} would train", ["what", "value"], list(plan(cfg).items()))
+        table(f"{config} would train", ["what", "value"], list(plan(cfg, source).items()))
         return
     with progress() as bar:
-        results = [asdict(result) for result in train(cfg, bar, source=row_source(cfg))]
-    columns = ["name", "fvu", "l0", "dead_share", "cosine", "rows"]
-    table("on held-out rows", columns, [[result[column] for column in columns] for result in results])
+        results = [asdict(result) for result in train(cfg, bar, source=source)]
+    names = {"name": "name", "fvu": "FVU", "l0": "L0", "dead_share": "dead share", "cosine": "cosine", "rows": "rows"}
+    table("on held-out rows", list(names.values()), [[result[key] for key in names] for result in results])
     write_json(json_path, results)
     console.print(f"Next: saelab index {results[0]['path']}", markup=False)

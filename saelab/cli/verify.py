@@ -12,12 +12,12 @@ from saelab.cli.output import console, json_option, progress, write_json
 @json_option
 @click.pass_context
 def command(ctx: click.Context, folder: Path, json_path: Path | None) -> None:
-    """Check an artefact, or every artefact of a run: sizes, checksums, completeness. Exit code 2 when something is wrong.
+    """Check an artefact, or every one of a run: sizes, checksums, completeness. Exit code 2 when something is wrong.
 
     \b
         saelab verify runs/demo
     """
-    from saelab.artefacts import artefacts_in
+    from saelab.runs import artefacts_in
 
     found: dict[str, list[str]] = {}
     with progress() as bar:

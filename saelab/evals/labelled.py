@@ -114,10 +114,8 @@ def encoded(sae: SAE, lm: LanguageModel, documents: list[Labelled], batch: int, 
 
 def _batches(
     lm: LanguageModel, documents: list[Labelled], batch: int
-) -> Iterator[
-    tuple[Bool[np.ndarray, "labels rows"], Int[np.ndarray, "batch tokens"], Bool[np.ndarray, "batch tokens"]]
-]:
-    """(labels of the counted tokens, ids, which tokens count)."""
+) -> Iterator[tuple[np.ndarray, Int[np.ndarray, "batch tokens"], Bool[np.ndarray, "batch tokens"]]]:
+    """(labels of the tokens that count [labels, rows], ids, which tokens count)."""
     owner = [document for document in documents for _ in document.contexts]
     cut = [context for document in documents for context in document.contexts]
     special = np.array(sorted(lm.special))

@@ -9,7 +9,7 @@ Thresholds and the choice among units are made on half A of the text; precision,
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -78,8 +78,9 @@ class Scores:
 
     def labels(self, first: int, stop: int) -> "Scores":
         """The columns of labels [first, stop)."""
-        two = {name: getattr(self, name)[:, first:stop] for name in ("threshold", "f1_a", "true_b", "yes_b")}
-        return replace(self, **two, positives_b=self.positives_b[first:stop])
+        tables = (self.threshold, self.f1_a, self.true_b, self.yes_b)
+        threshold, f1_a, true_b, yes_b = (table[:, first:stop] for table in tables)
+        return Scores(threshold, f1_a, true_b, yes_b, self.positives_b[first:stop])
 
 
 def score(
@@ -90,8 +91,8 @@ def score(
     """Score every unit of `blocks` on every label."""
     y_a, y_b = (np.ascontiguousarray(labels.T, dtype=np.float32) for labels in (labels_a, labels_b))
     parts = [_score_block(block, y_a, y_b) for block in blocks]
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return Scores(*columns, positives_b=y_b.sum(axis=0))
+    threshold, f1_a, true_b, yes_b = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Scores(threshold, f1_a, true_b, yes_b, positives_b=y_b.sum(axis=0))
 
 
 def _score_block(

@@ -11,7 +11,7 @@ of the best F1 on half of the held-out documents; what counts is the F1 on the o
 Labels with too few tokens in either half are left out and counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -60,6 +60,21 @@ class LabelScore:
     positives: int
 
 
+COLUMNS: dict[str, Callable[[LabelScore], str | int | float]] = {
+    "label": lambda one: one.label,
+    "feature": lambda one: one.feature,
+    "F1": lambda one: one.f1,
+    "precision": lambda one: one.precision,
+    "recall": lambda one: one.recall,
+    "neuron": lambda one: f"{'+' if one.neuron_sign > 0 else '-'}{one.neuron}",
+    "its F1": lambda one: one.neuron_f1,
+    "shuffled": lambda one: one.shuffled_f1,
+    "base rate": lambda one: one.base_rate,
+    "trivial": lambda one: one.trivial_f1,
+    "tokens": lambda one: one.positives,
+}
+
+
 @dataclass(frozen=True)
 class FeatureLabel:
     """The label that one feature stands for best; figures of half B."""
@@ -101,27 +116,9 @@ class Result:
         """The largest excess of the shuffled control over the base rate."""
         return max(one.shuffled_f1 - one.base_rate for one in self.labels)
 
-    def table(
-        self,
-    ) -> tuple[tuple[str, ...], list[tuple[str, int, float, float, float, str, float, float, float, int]]]:
+    def table(self) -> tuple[tuple[str, ...], list[tuple[str | int | float, ...]]]:
         """Column names and one row per label."""
-        columns = (
-            "label",
-            "feature",
-            "F1",
-            "precision",
-            "recall",
-            "neuron",
-            "its F1",
-            "shuffled",
-            "base rate",
-            "tokens",
-        )
-        return columns, [
-            (one.label, one.feature, one.f1, one.precision, one.recall, f"{'-+'[one.neuron_sign > 0]}{one.neuron}",
-             one.neuron_f1, one.shuffled_f1, one.base_rate, one.positives)
-            for one in self.labels
-        ]  # fmt: skip
+        return tuple(COLUMNS), [tuple(value(one) for value in COLUMNS.values()) for one in self.labels]
 
     def summary(self) -> list[str]:
         """The lines to read when there is time for no more."""
@@ -155,10 +152,10 @@ def run(sae: SAE, lm: LanguageModel, store: Store, cfg: Config, progress: Progre
     documents = labelled_documents(lm, store, cfg.tokens, cfg.per_document, progress)
     progress.start("features of labelled tokens", sum(len(c.ids) for d in documents for c in d.contexts), "tokens")
     a, b = (encoded(sae, lm, half, cfg.batch, progress) for half in halves(documents))
-    return scored(a, b, sae.cfg.d_sae, label_names(), len(documents), cfg)
+    return scored(a, b, sae.cfg.d_sae, label_names(), documents=len(documents), cfg=cfg)
 
 
-def scored(a: Half, b: Half, n_features: int, names: Sequence[str], documents: int, cfg: Config) -> Result:
+def scored(a: Half, b: Half, n_features: int, names: Sequence[str], *, documents: int, cfg: Config) -> Result:
     """The scores of two halves that are labelled and encoded."""
     enough = (a.labels.sum(axis=1) >= cfg.positives) & (b.labels.sum(axis=1) >= cfg.positives)
     if not enough.any():
@@ -173,8 +170,8 @@ def scored(a: Half, b: Half, n_features: int, names: Sequence[str], documents: i
     both = score(feature_blocks(a.features, b.features, n_features), both_a, both_b)
     features, shuffled = both.labels(0, len(kept)), both.labels(len(kept), 2 * len(kept))
     neurons = score(neuron_blocks(a.x, b.x), labels_a, labels_b)
-    base_rate = labels_b.mean(axis=1)
-    scores = [_label(kept[i], i, features, neurons, shuffled, float(base_rate[i])) for i in range(len(kept))]
+    found = _Found(features, neurons, shuffled, labels_b.mean(axis=1))
+    scores = [found.label(name, i) for i, name in enumerate(kept)]
     return Result(
         documents=documents,
         tokens=a.labels.shape[1] + b.labels.shape[1],
@@ -184,23 +181,34 @@ def scored(a: Half, b: Half, n_features: int, names: Sequence[str], documents: i
     )
 
 
-def _label(name: str, i: int, features: Scores, neurons: Scores, shuffled: Scores, base_rate: float) -> LabelScore:
-    best, neuron, chance = (int(scores.f1_a[:, i].argmax()) for scores in (features, neurons, shuffled))
-    return LabelScore(
-        label=name,
-        feature=best,
-        threshold=float(features.threshold[best, i]),
-        f1=float(features.f1_b[best, i]),
-        precision=float(features.precision[best, i]),
-        recall=float(features.recall[best, i]),
-        neuron=neuron // 2,
-        neuron_sign=-1 if neuron % 2 else 1,
-        neuron_f1=float(neurons.f1_b[neuron, i]),
-        shuffled_f1=float(shuffled.f1_b[chance, i]),
-        base_rate=base_rate,
-        trivial_f1=2 * base_rate / (1 + base_rate),
-        positives=int(features.positives_b[i]),
-    )
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What was found for the labels that are scored, in their order."""
+
+    features: Scores
+    neurons: Scores
+    shuffled: Scores
+    base_rate: Float[np.ndarray, "labels"]
+
+    def label(self, name: str, i: int) -> LabelScore:
+        """Label i, by the units that are best on half A."""
+        features, rate = self.features, float(self.base_rate[i])
+        best, neuron, chance = (int(s.f1_a[:, i].argmax()) for s in (features, self.neurons, self.shuffled))
+        return LabelScore(
+            label=name,
+            feature=best,
+            threshold=float(features.threshold[best, i]),
+            f1=float(features.f1_b[best, i]),
+            precision=float(features.precision[best, i]),
+            recall=float(features.recall[best, i]),
+            neuron=neuron // 2,
+            neuron_sign=-1 if neuron % 2 else 1,
+            neuron_f1=float(self.neurons.f1_b[neuron, i]),
+            shuffled_f1=float(self.shuffled.f1_b[chance, i]),
+            base_rate=rate,
+            trivial_f1=2 * rate / (1 + rate),
+            positives=int(features.positives_b[i]),
+        )
 
 
 def _features(

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from saelab.atomic import write_json
 from saelab.errors import FeatureIndexError
 from saelab.features.records import Label
-from saelab.store.atomic import write_json
 
 NAME = "labels.json"
 

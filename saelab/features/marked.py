@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from saelab.store.atomic import publish, write_json
+from saelab.atomic import publish, write_json
 
 
 def marker(path: Path) -> Path:

@@ -65,5 +65,7 @@ def table(
         f'order by "{order}" {"desc" if descending else "asc"} nulls last, feature limit ? offset ?',
         [*values, limit, offset],
     ).fetchall()
-    found = tuple(FeatureRow(*row, label=labels.get(row[0])) for row in rows)
-    return FeatureTable(found, total[0] if total else 0, offset)
+    found = [
+        FeatureRow(f, count, density, top, mean, cosine, labels.get(f)) for f, count, density, top, mean, cosine in rows
+    ]
+    return FeatureTable(tuple(found), total[0] if total else 0, offset)

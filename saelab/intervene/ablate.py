@@ -75,33 +75,60 @@ def ablate(
     sae: SAE,
     features: Sequence[int],
     ids: Int[Tensor, "tokens"],
+    *,
     mode: str = "zero",
     means: Float[Tensor, "features"] | None = None,
     position: int | None = None,
     top: int = 5,
 ) -> Ablation:
-    """Ablate `features` together, at every position or at one. `means[j]`, which "mean" needs, is that of `features[j]`.
+    """Ablate `features` together, at every position or at one; "mean" needs `means[j]` of each `features[j]`.
 
     Clean and ablated are two rows of one batch, so that nothing but the ablation tells them apart.
     """
-    chosen = checked_features(sae, features)
-    target = _target(sae, chosen, mode, means)
-    where = _where(lm, ids, position)
-    edits = feature_edits(sae, chosen, lambda f: target - f, where, by_row=_second_row)
-    with lm.edited(edits):
-        clean, ablated = lm.logits(ids.expand(2, -1))
-    f, direct_clean, direct_ablated = _direct(lm, sae, chosen, ids, target, where)
+    request = _Request(lm, sae, checked_features(sae, features), ids, _where(lm, ids, position))
+    target = _target(sae, request.features, mode, means)
+    f, direct = request.direct(target)
     return Ablation(
         site=sites(sae)[0],
-        features=tuple(chosen),
+        features=tuple(request.features),
         mode=mode,
         position=position,
         ids=tuple(ids.tolist()),
         tokens=tuple(lm.token_strings(ids.tolist())),
         activations=tuple(tuple(row) for row in f.tolist()),
-        full=_effect(lm, ids, clean, ablated, top),
-        direct=_effect(lm, ids, direct_clean, direct_ablated, top),
+        full=_effect(lm, ids, request.full(target), top),
+        direct=_effect(lm, ids, direct, top),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Request:
+    """Which features are changed in which text, and where."""
+
+    lm: LanguageModel
+    sae: SAE
+    features: list[int]
+    ids: Int[Tensor, "tokens"]
+    where: Where
+
+    def full(self, target: Float[Tensor, "n"]) -> Float[Tensor, "two tokens vocab"]:
+        """Logits of the model as it is and with f_new = `target`."""
+        edits = feature_edits(self.sae, self.features, lambda f: target - f, self.where, by_row=_second_row)
+        with self.lm.edited(edits):
+            return self.lm.logits(self.ids.expand(2, -1))
+
+    @torch.no_grad()
+    def direct(self, target: Float[Tensor, "n"]) -> tuple[Float[Tensor, "tokens n"], Float[Tensor, "two tokens vocab"]]:
+        """f, and the logits of the last residual as it is and with the features' own part of it changed."""
+        read, write = sites(self.sae)
+        last = f"blocks.{self.lm.n_layers - 1}.hook_resid_post"
+        acts = self.lm.activations(self.ids.unsqueeze(0), sorted({read, last}))
+        f = activations(self.sae, acts[read], torch.tensor(self.features, device=self.sae.W_dec.device))
+        directions = self.lm.output_direction(write, self.sae.W_dec[self.features])  # [n, d_model]
+        change = (target - f) * self.where(torch.arange(len(self.ids), device=f.device))  # [1, tokens, n]
+        residual = acts[last].float()
+        moved = residual + (change @ directions.to(change)).to(residual)
+        return f[0], self.lm.final_logits(torch.cat([residual, moved]))
 
 
 def _target(sae: SAE, features: list[int], mode: str, means: Float[Tensor, "n"] | None) -> Float[Tensor, "m"]:
@@ -129,31 +156,12 @@ def _second_row(delta: Float[Tensor, "two tokens d"]) -> Float[Tensor, "two toke
     return torch.cat([torch.zeros_like(delta[:1]), delta[1:]])
 
 
-@torch.no_grad()
-def _direct(
-    lm: LanguageModel, sae: SAE, features: list[int], ids: Int[Tensor, "tokens"], target: Tensor, where: Where
-) -> tuple[Float[Tensor, "tokens n"], Float[Tensor, "tokens vocab"], Float[Tensor, "tokens vocab"]]:
-    """f, and the logits of the last residual without and with the features' direct contribution changed."""
-    read, write = sites(sae)
-    last = f"blocks.{lm.n_layers - 1}.hook_resid_post"
-    acts = lm.activations(ids.unsqueeze(0), [read, last])
-    f = activations(sae, acts[read], torch.tensor(features, device=sae.W_dec.device))
-    directions = lm.output_direction(write, sae.W_dec[features])  # [features, d_model]
-    change = (target - f) * where(torch.arange(len(ids), device=f.device))  # [1, tokens, features]
-    residual = acts[last].float()
-    moved = residual + (change @ directions.to(change)).to(residual)
-    return f[0], lm.final_logits(residual)[0], lm.final_logits(moved)[0]
-
-
 def _effect(
-    lm: LanguageModel,
-    ids: Int[Tensor, "tokens"],
-    clean: Float[Tensor, "tokens vocab"],
-    ablated: Float[Tensor, "tokens vocab"],
-    top: int,
+    lm: LanguageModel, ids: Int[Tensor, "tokens"], logits: Float[Tensor, "two tokens vocab"], top: int
 ) -> Effect:
-    change = ablated.float() - clean.float()
-    logprob = torch.log_softmax(ablated.float(), dim=-1) - torch.log_softmax(clean.float(), dim=-1)
+    clean, ablated = logits
+    change = ablated - clean
+    logprob = ablated.log_softmax(dim=-1) - clean.log_softmax(dim=-1)
     following = ids[1:].to(change.device).unsqueeze(-1)
     return Effect(
         logit=(*change[:-1].gather(1, following).squeeze(1).tolist(), None),

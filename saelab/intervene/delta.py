@@ -26,9 +26,7 @@ def sites(sae: SAE) -> tuple[str, str]:
     """Where the SAE reads and where it writes: the same site, but for a transcoder."""
     read = sae.metadata.get("hook_name")
     if not read:
-        raise CheckpointError(
-            "this SAE's cfg.json names no site (metadata.hook_name), so nobody knows where it belongs"
-        )
+        raise CheckpointError("this SAE's cfg.json names no site (metadata.hook_name): nobody knows where it belongs")
     return read, sae.metadata.get("hook_name_out") or read
 
 

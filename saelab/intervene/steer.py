@@ -95,9 +95,7 @@ def _refuse_silent(steers: Sequence[Steer], maxima: Float[Tensor, "n"]) -> None:
 
 def _where(steers: Sequence[Steer], counted: Bool[Tensor, "prompt"]) -> Where:
     def where(positions: Tensor) -> Tensor:
-        wanted = torch.stack(
-            [POSITIONS[one.positions](positions, len(counted)) for one in steers], dim=-1
-        )  # [tokens, steers]
-        return wanted & at(counted, positions).unsqueeze(-1)
+        wanted = [POSITIONS[one.positions](positions, len(counted)) for one in steers]
+        return torch.stack(wanted, dim=-1) & at(counted, positions).unsqueeze(-1)
 
     return where

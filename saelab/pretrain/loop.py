@@ -132,7 +132,9 @@ class Training:
             return
         position = _position(path)
         if position["settings"] != self._identity():
-            raise ConfigError(f"{path} was written by other settings: choose another `out`, or delete it to start anew.")
+            raise ConfigError(
+                f"{path} was written by other settings: choose another `out`, or delete it to start anew."
+            )
         tensors = load_file(path, device=str(self.device))
         with torch.no_grad():
             for name, p in self.model.named_parameters():

@@ -118,9 +118,7 @@ def _bytes(documents: list[Document]) -> int:
     return sum(len(d.text.encode()) for d in documents)
 
 
-def _export(
-    cfg: PretrainConfig, training: Training, tokenizer: PreTrainedTokenizerFast, result: Pretrained
-) -> None:
+def _export(cfg: PretrainConfig, training: Training, tokenizer: PreTrainedTokenizerFast, result: Pretrained) -> None:
     training.model.half().save_pretrained(cfg.out)
     tokenizer.save_pretrained(cfg.out)
     write_yaml(cfg.out / "recipe.yaml", cfg)

@@ -22,7 +22,7 @@ class Sparse:
         """The same code without its padding."""
         n_rows, width = codes.idx.shape
         if codes.count is None:
-            offsets = torch.arange(0, n_rows * width + 1, max(1, width), device=codes.idx.device)[: n_rows + 1]
+            offsets = torch.arange(n_rows + 1, device=codes.idx.device) * width
             return cls(codes.val.flatten(), Pattern(codes.idx.flatten().long(), offsets, codes.n))
         offsets = torch.nn.functional.pad(codes.count.long().cumsum(0), (1, 0))
         return cls(codes.val[codes.mask], Pattern(codes.idx[codes.mask].long(), offsets, codes.n))

@@ -56,7 +56,7 @@ class TrainConfig(Settings):
         description="Variant, d_sae and the variant's settings; or a list. An entry may hold `name`, and under "
         "`train` settings of the optimiser that are its own.",
     )
-    train: OptimiserConfig = OptimiserConfig()
+    train: OptimiserConfig = OptimiserConfig.model_validate({})
     eval_every: int = Field(250_000, ge=0, description="Rows between two looks at held-out rows; 0: at the end only.")
     heldout_rows: int = Field(8192, gt=0, description="Held-out rows looked at.")
     log_every: int = Field(10, gt=0, description="Steps between two lines of metrics.jsonl.")

@@ -23,7 +23,7 @@ class Pass:
         self.end = max(trainee.steps for trainee in self.trainees)
         self._saved = time.monotonic()
 
-    def run(self, look: Callable[[Trainee], None]) -> None:
+    def run(self, look: Callable[[Trainee], object]) -> None:
         """Train all of them to their ends. `look` is called where held-out rows are due.
 
         A batch is a pure function of its number; so trainees whose saves are apart (a kill between two of them)
@@ -42,7 +42,7 @@ class Pass:
                     raise Interrupted(self._where(stop.signal.name), stop.exit_code)
         self._save()
 
-    def _step(self, rows: dict[str, Tensor], index: int, look: Callable[[Trainee], None]) -> None:
+    def _step(self, rows: dict[str, Tensor], index: int, look: Callable[[Trainee], object]) -> None:
         first = self.trainees[0]
         batch = first.normalisation.batch(rows[self.plan.sites[0]], rows[self.plan.sites[-1]])
         figures: dict[str, float] = {}

@@ -22,7 +22,7 @@ SAMPLE = 16_384  # rows; the mean of a coordinate is then known to 1/128 of its 
 CACHE = "state/normalisation.safetensors"
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Normalisation:
     """Centre and scale of what an SAE reads, and of what it writes (the same for an autoencoder)."""
 

@@ -60,7 +60,7 @@ def _train(unfinished: Sequence[Plan], source: RowSource, progress: Progress) ->
         finish(trainee)
 
 
-def _looker(source: RowSource, plan: Plan, progress: Progress) -> Callable[[Trainee], None]:
+def _looker(source: RowSource, plan: Plan, progress: Progress) -> Callable[[Trainee], object]:
     """What looks at held-out rows, in raw units; where there are none it says so once and looks at nothing."""
     heldout = source.heldout(plan.sites, plan.cfg.heldout_rows)
     if heldout is None:

@@ -62,6 +62,12 @@ def _label(index: Index) -> None:
 
 
 @pytest.fixture(scope="session")
+def dead() -> int:
+    """A feature that never fires."""
+    return DEAD
+
+
+@pytest.fixture(scope="session")
 def index(run_dir: Path) -> Index:
     return Index.open(run_dir / "index" / NAME)
 
@@ -82,7 +88,7 @@ def open_page(run_dir: Path) -> Iterator[Any]:
         app = AppTest.from_file(str(MAIN), default_timeout=120)
         app.run()
         if name != "overview":
-            app.switch_page(f"pages/{name}.py")
+            app.switch_page(f"views/{name}.py")
         for key, value in query.items():
             app.query_params[key] = value
         return app.run()

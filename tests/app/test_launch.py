@@ -61,4 +61,4 @@ def test_a_run_and_a_folder_of_runs_are_both_found(tmp_path: Path):
 
 def test_figures_nobody_measured_are_none(tmp_path: Path):
     told = headline(tmp_path)
-    assert (told.fvu, told.l0, told.dead_share, told.ce_recovered) == (None, None, None, None)
+    assert (told.fvu, told.l0, told.ce_recovered) == (None, None, None)

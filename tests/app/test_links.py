@@ -42,8 +42,8 @@ def test_a_broken_recipe_is_left_out_with_a_note(raw):
 
 
 def test_a_number_out_of_bounds_and_a_word_nobody_knows_become_defaults():
-    assert links.number("seed", "7", 0, 9, 0) == (7.0, None)
-    assert links.number("seed", "70", 0, 9, 1)[0] == 1
+    assert links.number("seed", "7", 0.0, 9.0, 0.0) == (7.0, None)
+    assert links.number("seed", "70", 0.0, 9.0, 1.0)[0] == 1
     assert links.one_of("mode", "clamp", ("add", "clamp")) == ("clamp", None)
     assert links.one_of("mode", "explode", ("add", "clamp"))[0] == "add"
 

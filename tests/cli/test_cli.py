@@ -8,9 +8,11 @@ from click.testing import CliRunner
 from saelab.cli import VERBS, cli, main
 from saelab.cli.output import shown
 
+HELP = "from saelab.cli import cli; cli([{} '--help'], standalone_mode=False)"
+
 
 def test_help_lists_every_verb_without_importing_torch():
-    code = "import sys; from saelab.cli import cli; cli(['--help'], standalone_mode=False); assert 'torch' not in sys.modules"
+    code = f"{HELP.format('')}; import sys; assert 'torch' not in sys.modules"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for verb in VERBS:
         assert f"\n  {verb} " in answer.stdout
@@ -18,7 +20,7 @@ def test_help_lists_every_verb_without_importing_torch():
 
 def test_help_of_a_verb_does_not_import_torch():
     for verb in ("harvest", "train", "steer", "eval"):
-        code = f"import sys; from saelab.cli import cli; cli(['{verb}', '--help'], standalone_mode=False)\nassert 'torch' not in sys.modules"
+        code = f"{HELP.format(repr(verb) + ',')}; import sys; assert 'torch' not in sys.modules"
         subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
 
 
@@ -32,7 +34,7 @@ def test_help_costs_little_more_than_python_itself():
         return min(times)
 
     # a ratio in one run: importing click alone against answering --help
-    assert best("from saelab.cli import cli; cli(['--help'], standalone_mode=False)") < 3 * best("import click")
+    assert best(HELP.format("")) < 3 * best("import click")
 
 
 def test_a_mistake_is_one_message_and_exit_code_2(monkeypatch, capsys, tmp_path):

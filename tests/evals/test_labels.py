@@ -19,7 +19,7 @@ BY_HAND = {
     "keyword": "import as def if raise return for in class def return",
     "keyword def": "def def",
     "keyword return": "return return",
-    "self": "self",
+    "self": "self self",
     "operator": "= = < * =",
     "assignment sign": "=",
     "argument sign": "= =",
@@ -60,7 +60,7 @@ BY_HAND = {
     "default value": '1 "m"',
     "class bases": "Base",
     "decorator": "@cache",
-    "loop source": "(h,2)",
+    "assigned value": "6",
     "depth 0": 'import os . path as p @ cache def area ( w , h = 1 , * , unit : str = "m" ) : class Box ( Base ) :',
     "line start": 'import @ def """Areaofabox.""" if raise return class SIDES def',
 }

@@ -17,20 +17,20 @@ def test_a_feature_is_scored_above_the_threshold_that_suits_the_label():
     dense = np.zeros((10, 3))
     dense[:5, 1] = [1.0, 1.1, 1.2, 5.0, 6.0]
     label = np.arange(10)[None] // 3 == 1  # tokens 3, 4, 5
-    found = score(feature_blocks(entries(dense), entries(dense), 3), label, label)
-    assert found.f1_a[1, 0] == found.f1_b[1, 0] == pytest.approx(2 * 2 / (2 + 3))
-    assert 1.2 <= found.threshold[1, 0] < 5.0
-    assert (found.precision[1, 0], found.recall[1, 0]) == pytest.approx((1, 2 / 3))
-    assert found.f1_b[[0, 2], 0].tolist() == [0, 0]  # features that never fire
+    scores = score(feature_blocks(entries(dense), entries(dense), 3), label, label)
+    assert scores.f1_a[1, 0] == scores.f1_b[1, 0] == pytest.approx(2 * 2 / (2 + 3))
+    assert 1.2 <= scores.threshold[1, 0] < 5.0
+    assert (scores.precision[1, 0], scores.recall[1, 0]) == pytest.approx((1, 2 / 3))
+    assert scores.f1_b[[0, 2], 0].tolist() == [0, 0]  # features that never fire
 
 
 def test_the_threshold_is_chosen_on_one_half_and_scored_on_the_other():
     a, b = np.array([[0.0], [1.0], [2.0], [3.0]]), np.array([[0.0], [1.0], [2.0], [3.0]])
     label_a, label_b = np.array([[False, True, True, True]]), np.array([[False, False, False, True]])
-    found = score(feature_blocks(entries(a), entries(b), 1), label_a, label_b)
-    assert found.threshold[0, 0] == 0  # best on A, where every activation is right
-    assert found.f1_a[0, 0] == 1
-    assert found.f1_b[0, 0] == pytest.approx(2 * 1 / (3 + 1))
+    scores = score(feature_blocks(entries(a), entries(b), 1), label_a, label_b)
+    assert scores.threshold[0, 0] == 0  # best on A, where every activation is right
+    assert scores.f1_a[0, 0] == 1
+    assert scores.f1_b[0, 0] == pytest.approx(2 * 1 / (3 + 1))
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -39,9 +39,9 @@ def test_a_neuron_is_scored_with_the_sign_that_suits_the_label(sign):
     x[:, 1] = -7 - np.arange(100) / 100  # its mean is far from zero, and the label is where it is a little off it
     x[:10, 1] += sign
     label = np.arange(100)[None] < 10
-    found = score(neuron_blocks(x, x), label, label)
-    assert found.f1_b[2 if sign > 0 else 3, 0] == 1
-    assert found.f1_b.shape == (4, 1)
+    scores = score(neuron_blocks(x, x), label, label)
+    assert scores.f1_b[2 if sign > 0 else 3, 0] == 1
+    assert scores.f1_b.shape == (4, 1)
 
 
 def test_scores_are_those_of_a_count_token_by_token():
@@ -49,11 +49,11 @@ def test_scores_are_those_of_a_count_token_by_token():
     a, b = (np.maximum(0, random.normal(size=(60, 5)) - 0.5) for _ in range(2))
     y_a, y_b = random.random((3, 60)) < 0.3, random.random((3, 50)) < 0.3
     b = b[:50]
-    found = score(feature_blocks(entries(a), entries(b), 5), y_a, y_b)
+    scores = score(feature_blocks(entries(a), entries(b), 5), y_a, y_b)
     for unit in range(5):
         for label in range(3):
-            threshold = found.threshold[unit, label]
-            for values, y, f1 in ((a, y_a, found.f1_a), (b, y_b, found.f1_b)):
+            threshold = scores.threshold[unit, label]
+            for values, y, f1 in ((a, y_a, scores.f1_a), (b, y_b, scores.f1_b)):
                 yes = values[:, unit].astype(np.float32) > threshold
                 expected = 2 * (yes & y[label]).sum() / (yes.sum() + y[label].sum())
                 assert f1[unit, label] == pytest.approx(expected, abs=1e-6)
@@ -68,9 +68,14 @@ def half(seed: int, n: int = 2000) -> Half:
     return Half(labels, entries(dense), random.normal(size=(n, 4)).astype(np.float32))
 
 
+def found(**changes):
+    cfg = Config.model_validate(changes)
+    return scored(half(0), half(1), 8, ("planted", "chance", "rare"), documents=2, cfg=cfg)
+
+
 @pytest.fixture(scope="module")
 def result():
-    return scored(half(0), half(1), 8, ("planted", "chance", "rare"), documents=2, cfg=Config())
+    return found()
 
 
 def test_a_planted_feature_is_found_with_f1_one(result):
@@ -102,9 +107,9 @@ def test_the_summary_counts_what_the_table_shows(result):
 
 
 def test_the_same_halves_give_the_same_result(result):
-    assert scored(half(0), half(1), 8, ("planted", "chance", "rare"), documents=2, cfg=Config()) == result
+    assert found() == result
 
 
 def test_no_label_with_enough_tokens_is_an_error():
     with pytest.raises(EvalError, match="no label has 5000 tokens in each half of the 4,000 read"):
-        scored(half(0), half(1), 8, ("a", "b", "c"), documents=2, cfg=Config(positives=5000))
+        found(positives=5000)

@@ -13,7 +13,7 @@ from saelab.cli import cli
 
 KILLS = 5
 FORKS = multiprocessing.get_context("forkserver")  # imports once; each verb still is a process of its own
-FORKS.set_forkserver_preload(["saelab.cli.harvest", "saelab.harvest", "saelab.train", "saelab.runs", "transformer_lens"])
+FORKS.set_forkserver_preload(["saelab.cli", "saelab.harvest", "saelab.train", "saelab.runs", "transformer_lens"])
 
 
 def run_verb(arguments: list[str]) -> None:

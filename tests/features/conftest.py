@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from saelab.config import settings
 from saelab.features import Index, IndexConfig, build_index
 from saelab.lm import LanguageModel
 from saelab.sae import VARIANTS
 from saelab.store import ShardColumns, Store, StoreWriter
 
 SITE = "blocks.0.hook_resid_post"
-ROWS = [  # activations of features 0, 1, 2; contexts are rows 0-3, 4-6, 7-9
-    [1, 0, 0],
+ROWS: list[list[float]] = [  # activations of features 0, 1, 2; contexts are rows 0-3, 4-6, 7-9
+    [1.0, 0, 0],
     [4, 2, 0],
     [2, 0, 0],
     [0, 0, 0],
@@ -62,7 +63,7 @@ def planted_store(path: Path, rows: list[list[float]], contexts: list[int]) -> S
 def planted_sae(path: Path, d: int = 3, scale: float = 1.0) -> Path:
     """A ReLU SAE that reads each direction off; one more feature copies direction 0 and never fires."""
     relu = VARIANTS["relu"]
-    sae = relu(relu.Config(d_in=d, d_sae=d + 1))
+    sae = relu(settings(relu.Config, {"d_in": d, "d_sae": d + 1}, where="planted"))
     rows = torch.cat([torch.eye(d), torch.eye(d)[:1]])
     with torch.no_grad():
         sae.W_enc.copy_(scale * rows.T)
@@ -100,7 +101,7 @@ class Unembedding(LanguageModel):
 def no_waiting_for_the_disk() -> Iterator[None]:
     """What survives a power cut cannot be tested here, and waiting for it takes half of the time of a tiny build."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("saelab.store.atomic._fsync", lambda path: None)
+        patched.setattr("saelab.atomic._fsync", lambda path: None)
         yield
 
 

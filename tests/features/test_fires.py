@@ -68,7 +68,7 @@ def test_specificity_without_an_index_is_refused(sae):
 
 
 def test_an_unknown_ranking_is_refused_with_those_there_are(sae):
-    with pytest.raises(FeatureIndexError, match="'loudness'. Rank by one of: max, sum, specificity"):
+    with pytest.raises(FeatureIndexError, match=r"'loudness'\. Rank by one of: max, sum, specificity"):
         fires_on(Speller(context=8), sae, "a").ranking("loudness")
 
 

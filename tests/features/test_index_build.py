@@ -209,7 +209,7 @@ from saelab.features import IndexConfig, build_index
 from saelab.store import Store
 
 checkpoint, store, whole, out = map(Path, sys.argv[1:])
-cfg = IndexConfig(chunk_rows=1, part_rows=1, bucket_rows=1)
+cfg = IndexConfig(chunk_rows=2, part_rows=2, bucket_rows=5)
 
 def start(folder):
     child = os.fork()
@@ -219,7 +219,7 @@ def start(folder):
     return child
 
 os.waitpid(start(whole), 0)
-for files in (1, 7, 19, 33, 41):  # finished ones when it is killed
+for files in (1, 4, 11, 16, 24):  # finished ones when it is killed
     child = start(out)
     while os.waitpid(child, os.WNOHANG) == (0, 0):
         if len(list(out.rglob("*.json"))) >= files:

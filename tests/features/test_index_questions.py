@@ -37,8 +37,8 @@ def test_the_table_comes_in_pages_that_know_the_total(index):
     [
         (FeatureFilter(min_density=0.4), [0, 1]),
         (FeatureFilter(max_density=0.4), [1, 2, 3]),
-        (FeatureFilter(min_activation=4), [0, 2]),
-        (FeatureFilter(max_activation=4), [0, 1, 3]),
+        (FeatureFilter(min_activation=4.0), [0, 2]),
+        (FeatureFilter(max_activation=4.0), [0, 1, 3]),
         (FeatureFilter(alive=False), [3]),
         (FeatureFilter(alive=True, max_density=0.1), [2]),
     ],

@@ -4,12 +4,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from saelab.contracts import Batch
 from saelab.sae import SAE, VARIANTS, sae_config
 
-D, FEATURES, ACTIVE, BATCH, STEPS = 16, 32, 2.0, 256, 300
+D, FEATURES, D_SAE, ACTIVE, BATCH, STEPS = 16, 32, 40, 2.0, 256, 200
 SETTINGS: dict[str, dict[str, Any]] = {
     "relu": {"l1": 0.3},
     "topk": {"k": 3},
@@ -23,8 +22,12 @@ def generator(seed: int) -> torch.Generator:
 
 
 def directions() -> Tensor:
-    """The planted dictionary, [FEATURES, D]."""
-    return F.normalize(torch.randn(FEATURES, D, generator=generator(0)), dim=1)
+    """The planted dictionary, [FEATURES, D]: two orthonormal bases, cosines of 1/4 between them."""
+    hadamard = torch.ones(1, 1)
+    while len(hadamard) < D:
+        hadamard = torch.kron(hadamard, torch.tensor([[1.0, 1.0], [1.0, -1.0]]))
+    rotation = torch.linalg.qr(torch.randn(D, D, generator=generator(0))).Q
+    return torch.cat([torch.eye(D), hadamard / D**0.5]) @ rotation
 
 
 def rows(n: int, seed: int = 1) -> Tensor:
@@ -36,11 +39,11 @@ def rows(n: int, seed: int = 1) -> Tensor:
 
 def build(variant: str, **changes: Any) -> SAE:
     """An untrained SAE of the planted sizes."""
-    cfg = sae_config({"variant": variant, "d_in": D, "d_sae": FEATURES, **SETTINGS[variant], **changes})
+    cfg = sae_config({"variant": variant, "d_in": D, "d_sae": D_SAE, **SETTINGS[variant], **changes})
     return VARIANTS[variant](cfg, generator(2))
 
 
-def train(sae: SAE, steps: int = STEPS, lr: float = 1e-2, x: Tensor | None = None, y: Tensor | None = None) -> list[float]:
+def train(sae: SAE, steps: int = STEPS, lr: float = 2e-2, x: Tensor | None = None, y: Tensor | None = None) -> list[float]:
     """A plain Adam run with a linear decay; the loss of every step."""
     x = rows(steps * BATCH) if x is None else x
     y = x if y is None else y

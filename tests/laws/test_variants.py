@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from planted_rows import BATCH, D, FEATURES, STEPS, build, directions, rows, train
+from planted_rows import BATCH, D, D_SAE, STEPS, build, directions, rows, train
 
 from saelab.contracts import Batch
 from saelab.metrics import fvu
@@ -70,7 +70,7 @@ def test_the_sparse_code_is_the_dense_one(variant, mode):
 
 def test_codes_ascend_and_say_where_they_end(variant):
     codes = seen(variant).eval().encode_sparse(rows(97))
-    assert codes.n == FEATURES
+    assert codes.n == D_SAE
     assert (codes.val[~codes.mask] == 0).all()
     ascends = codes.idx[:, 1:] > codes.idx[:, :-1]
     assert ascends[codes.mask[:, 1:]].all()
@@ -86,9 +86,9 @@ def test_gradients_reach_the_input(variant):
 def test_it_finds_the_planted_directions(variant):
     sae = build(variant)
     losses = train(sae)
-    closest = (directions() @ sae.eval().W_dec.detach().T).abs().amax(dim=1)  # chance: 0.5
+    closest = (directions() @ sae.eval().W_dec.detach().T).abs().amax(dim=1)  # chance: 0.6
     assert losses[STEPS - 1] < 0.6 * losses[0]
-    assert closest.mean() > 0.95
+    assert closest.mean() > 0.9
     with torch.no_grad():
         x = rows(2048, seed=9)
         assert fvu(x, sae(x)) < 0.2
@@ -97,7 +97,7 @@ def test_it_finds_the_planted_directions(variant):
 
 def test_decoder_rows_keep_their_length_and_their_gradient_is_across(variant):
     sae = seen(variant)
-    torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(FEATURES))
+    torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(D_SAE))
     sae.loss_terms(Batch(*[rows(BATCH)] * 2), 4)["reconstruction"].backward()
     sae.project_gradients()
     along = (sae.W_dec.grad * sae.W_dec).sum(dim=1)
@@ -121,7 +121,7 @@ def test_folding_changes_units_and_nothing_else(variant, changes):
     raw = x / 0.4 + c
     torch.testing.assert_close(folded(raw), sae(x) / s_y + c_y, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(folded.encode(raw), sae.encode(x) / s_y, rtol=1e-5, atol=2e-5)
-    torch.testing.assert_close(folded.W_dec.norm(dim=1), torch.ones(FEATURES))
+    torch.testing.assert_close(folded.W_dec.norm(dim=1), torch.ones(D_SAE))
     assert all(t.equal(before[name]) for name, t in sae.state_dict().items())
 
 
@@ -139,7 +139,7 @@ def test_firing_is_counted_in_training_only(variant):
     x = rows(50)
     sae.loss_terms(Batch(x, x), 0)
     fired = sae.encode_sparse(x)
-    on = torch.zeros(FEATURES, dtype=torch.bool)
+    on = torch.zeros(D_SAE, dtype=torch.bool)
     on[fired.idx[fired.mask & (fired.val > 0)].long()] = True
     assert sae.tokens_since_fired.equal(torch.where(on, 0, 50))
     sae.eval().loss_terms(Batch(x, x), 1)

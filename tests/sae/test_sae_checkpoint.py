@@ -103,7 +103,7 @@ def test_a_checkpoint_of_another_library(folder):
 
 def test_a_format_from_the_future(folder):
     edit(folder, lambda config: config["metadata"]["saelab"].update(format=2))
-    refused(folder, "this saelab reads format 1")
+    refused(folder, "reads format 1")
 
 
 def test_a_part_of_the_config_gone(folder):

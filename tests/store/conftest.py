@@ -4,9 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from numbered_store import begin, fill
 
 from saelab.store import Store, layout
+
+from .numbered_store import begin, fill
 
 
 @pytest.fixture

@@ -6,11 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from numbered_store import begin, fill
 
 from saelab import atomic
 from saelab.errors import DiskFull, StoreError
 from saelab.store import Store
+
+from .numbered_store import begin, fill
 
 
 def flip_a_bit(file: Path, place: int) -> None:

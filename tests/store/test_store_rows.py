@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -83,7 +84,10 @@ def test_a_split_that_is_not_there_is_named(make_store):
 
 def test_another_request_is_refused_with_every_difference(make_store):
     path = make_store().path
-    other = {"config": {"model": "elsewhere", "tokens": 99}, "model": {"name": "gpt2", "fingerprint": "bb"}}
+    other: dict[str, Any] = {
+        "config": {"model": "elsewhere", "tokens": 99},
+        "model": {"name": "gpt2", "fingerprint": "bb"},
+    }
     with pytest.raises(StoreMismatch) as refused:
         StoreWriter.begin(path, **other, corpus={"fingerprint": "cc"}, sites={"a": 2, "b": 4}, dtype="float32")
     assert "config.tokens: the store has 1700, asked for is 99" in str(refused.value)
@@ -95,7 +99,12 @@ def test_another_request_is_refused_with_every_difference(make_store):
 def test_the_same_model_found_elsewhere_is_the_same_request(make_store):
     store = make_store()
     elsewhere = {"config": {"model": "data/pico", "tokens": 1700}, "model": {"name": "data/pico", "fingerprint": "aa"}}
-    values = {**elsewhere, "corpus": {"fingerprint": "cc"}, "sites": {"a": 2, "b": 4}, "dtype": "float32"}
+    values: dict[str, Any] = {
+        **elsewhere,
+        "corpus": {"fingerprint": "cc"},
+        "sites": {"a": 2, "b": 4},
+        "dtype": "float32",
+    }
     with StoreWriter.begin(store.path, **values) as writer:
         assert writer.complete()
         assert writer.info.hash == store.hash

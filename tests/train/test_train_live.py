@@ -87,6 +87,7 @@ def test_an_sae_trains_on_a_live_model(live, live_settings, tmp_path):
     results = [
         train(settings(TrainConfig, {**values, "out": str(tmp_path / out)}, "test"), source=live)[0] for out in "ab"
     ]
+    assert results[0].fvu is not None
     assert results[0].fvu < 0.6
     assert SAE.load(results[0].path).metadata["model_name"] == live.lm.name
     weights = "sae_weights.safetensors"

@@ -18,6 +18,7 @@ def test_training_leaves_a_checkpoint_that_explains_the_rows(store, tmp_path):
     x = store.read(SITE, "heldout").float()
     codes = sae.encode_sparse(x)
     assert result.path == tmp_path / "topk-32-k4"
+    assert result.fvu is not None
     assert result.fvu < 0.15  # 24 planted directions, 2.4 of them on a row
     assert result.fvu == pytest.approx(fvu(x, sae.decode_sparse(codes, x)), rel=1e-4)
     assert result.l0 == pytest.approx(codes.l0.float().mean().item())

@@ -1,9 +1,11 @@
+from typing import Any
+
 import pytest
 
 from saelab.errors import ConfigError
 from saelab.train import sweep
 
-BASE = {"store": "s", "sae": {"variant": "topk", "d_sae": 64}}
+BASE: dict[str, Any] = {"store": "s", "sae": {"variant": "topk", "d_sae": 64}}
 
 
 def test_a_sweep_makes_one_entry_per_value():

@@ -12,11 +12,8 @@ LABELS: dict[str, str] = {
     "line break before indent": "a line break after which a block begins",
     "line break before dedent": "a line break after which a block has ended",
     "line break before blank": "a line break that an empty line follows",
-    **{
-        f"line break to depth {d}": f"a line break whose next line of code stands {d} blocks deep"
-        for d in range(DEEPEST)
-    },
-    f"line break to depth {DEEPEST}+": f"a line break whose next line of code stands {DEEPEST} or more blocks deep",
+    **{f"line break to depth {d}": f"a line break to code inside {d} blocks" for d in range(DEEPEST)},
+    f"line break to depth {DEEPEST}+": f"a line break to code inside {DEEPEST} or more blocks",
     "line start": "the first lexeme of a line of code",
     **{f"depth {d}": f"code inside {d} blocks" for d in range(DEEPEST)},
     f"depth {DEEPEST}+": f"code inside {DEEPEST} or more blocks",

@@ -5,30 +5,24 @@ import keyword
 from saelab.evals.labels.marks import Marks
 from saelab.evals.labels.module import Module
 
-# Keywords with a label of their own -> that label
+# Words with a label of their own -> that label
+_ALONE = ("def", "class", "return", "import", "from", "if", "for", "in", "is", "not", "try", "except", "raise")
+_RARER = ("with", "as", "lambda", "while", "yield", "pass")
 WORDS: dict[str, str] = {
-    **{
-        word: f"keyword {word}" for word in ("def", "class", "return", "import", "from", "if", "for", "in", "is", "not")
-    },
-    **{
-        word: f"keyword {word}" for word in ("try", "except", "raise", "with", "as", "lambda", "while", "yield", "pass")
-    },
+    **{word: f"keyword {word}" for word in (*_ALONE, *_RARER)},
     **dict.fromkeys(("elif", "else"), "elif or else"),
     **dict.fromkeys(("and", "or"), "and, or"),
     **dict.fromkeys(("async", "await"), "async, await"),
+    **dict.fromkeys(("True", "False"), "True, False"),
     "None": "None",
-    "True": "True, False",
-    "False": "True, False",
     "self": "self",
     "cls": "cls",
 }
+_COMPUTES = ["+", "-", "*", "/", "//", "%", "**", "@", "&", "|", "^", "<<", ">>"]
 SIGNS: dict[str, str] = {
-    **dict.fromkeys(("==", "!=", "<", ">", "<=", ">="), "comparison sign"),
-    **dict.fromkeys(("+", "-", "*", "/", "//", "%", "**", "@", "&", "|", "^", "~", "<<", ">>"), "arithmetic sign"),
-    **{
-        f"{sign}=": "augmented assignment"
-        for sign in ("+", "-", "*", "/", "//", "%", "**", "@", "&", "|", "^", "<<", ">>")
-    },
+    **dict.fromkeys(["==", "!=", "<", ">", "<=", ">="], "comparison sign"),
+    **dict.fromkeys([*_COMPUTES, "~"], "arithmetic sign"),
+    **dict.fromkeys([f"{sign}=" for sign in _COMPUTES], "augmented assignment"),
     **dict.fromkeys("([{", "opening bracket"),
     **dict.fromkeys(")]}", "closing bracket"),
     ",": "comma",

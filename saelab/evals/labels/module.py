@@ -40,7 +40,7 @@ class NotPython(ValueError):
 
 @dataclass(frozen=True)
 class Lexeme:
-    """A token of the source. `kind`: name, operator, number, string, fstring, comment, newline, blank, indent, dedent."""
+    """A token of the source; `kind` is one of _KINDS, or fstring."""
 
     kind: str
     text: str

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from saelab.atomic import as_disk_full, require_free, sweep_tmp
 from saelab.contracts import Progress, Silent
 from saelab.features import marked
 from saelab.features.config import IndexConfig
@@ -25,7 +26,6 @@ from saelab.features.indexing.words import write_words
 from saelab.lm import LanguageModel
 from saelab.sae import SAE
 from saelab.store import Store
-from saelab.store.atomic import as_disk_full, require_free, sweep_tmp
 
 BYTES_PER_ACTIVATION = 16  # keys and by-feature file, while both are there
 

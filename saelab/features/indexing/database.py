@@ -9,12 +9,12 @@ from shutil import rmtree
 
 import duckdb
 
+from saelab.atomic import write_bytes, write_json
 from saelab.features import labels, marked
 from saelab.features.indexing.job import Job
 from saelab.features.indexing.keys import Buckets
 from saelab.features.indexing.pages import TABLES as BY_BUCKET
 from saelab.features.layout import Layout, current, database
-from saelab.store.atomic import write_bytes, write_json
 from saelab.store.sandbox import connect, literal
 
 KEPT = 2  # generations: the one that is read, and the one before, that somebody may have open

@@ -19,10 +19,10 @@ with left:
 with right:
     st.subheader("Which features to show", anchor=False)
     asked = browse.filters(labelled=bool(index.labels))
+    found = index.features(asked.order, asked.descending, asked.where, browse.PER_PAGE, asked.offset)
+    browse.pages(found.total)
 
-found = index.features(asked.order, asked.descending, asked.where, browse.PER_PAGE, asked.offset)
 if not found.rows:
     notices.empty("No feature matches", "Widen the density, or look for another word in the labels.")
 elif (feature := tables.features(found.rows, key=f"features {asked}")) is not None:
-    st.switch_page("pages/feature.py", query_params={**pickers.here(), "feature": str(feature)})
-browse.pages(found.total)
+    st.switch_page("views/feature.py", query_params={**pickers.here(), "feature": str(feature)})

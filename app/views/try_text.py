@@ -12,7 +12,7 @@ if text is None:
     st.stop()
 
 found = firing.activations(text, index)
-left, right = st.columns(2, gap="large")
+left, right = st.columns([0.56, 0.44], gap="large")
 with left:
     picked = firing.ranking(found)
 with right:

@@ -33,4 +33,4 @@ with facts:
         log_y = pickers.histogram_scale()
         charts.draw(charts.activation(card.histogram, log_y), key="histogram")
     cards.effects(card.effects, how.get("how logits", ""))
-    cards.related(card.neighbours, card.coactive, {name: how.get(f"how {name}", "") for name in ("neighbours", "coactive")})
+    cards.related(card.neighbours, card.coactive, how)

@@ -12,4 +12,4 @@ if order is not None:
     recipe.keep_in_link(order)
     generation.run(order, index)
 elif not generation.show_last():
-    notices.empty("Default and steered, side by side", "Choose features and a strength, then generate.", ":material/alt_route:")
+    notices.empty("Default and steered, side by side", "Choose features and strengths, then generate.")

@@ -1,0 +1,113 @@
+"""The whole app in a real browser: table, feature, steering that streams, and not one request leaves the machine."""
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+]  # fmt: skip
+PATIENCE = 240_000  # ms: a machine that does other things as well takes its time to load torch
+START = "import sys; from pathlib import Path; from saelab.app.launch import launch; launch(Path(sys.argv[1]), int(sys.argv[2]), False)"
+SEEN = """() => {
+    window.seen = new Set();
+    const count = () => window.seen.add(document.querySelectorAll('.sl-text span[data-v^="p ="]').length);
+    new MutationObserver(count).observe(document.body, {childList: true, subtree: true, characterData: true});
+}"""
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium"),
+    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="needs playwright: pip install '.[dev]'"),
+]
+
+
+@pytest.fixture(scope="module")
+def address(run_dir: Path) -> Iterator[str]:
+    """Where the launcher serves the tiny run."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    server = subprocess.Popen([sys.executable, "-c", START, str(run_dir), str(port)], env=environment,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    try:
+        _wait(server, f"http://127.0.0.1:{port}/_stcore/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait(server: "subprocess.Popen[bytes]", health: str) -> None:
+    until = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < until:
+        assert server.poll() is None, "the server has ended"
+        try:
+            with urllib.request.urlopen(health, timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, TimeoutError):
+            time.sleep(0.2)
+    pytest.fail("the server did not answer")
+
+
+@pytest.fixture
+def page() -> Iterator[Any]:
+    """A browser's page that notes every address it asks for."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, headless=True)
+        opened = browser.new_page(viewport={"width": 1280, "height": 1000})
+        opened.set_default_timeout(PATIENCE)
+        opened.asked = []
+        opened.on("request", lambda request: opened.asked.append(request.url))
+        yield opened
+        browser.close()
+
+
+def test_from_the_table_to_a_feature_to_steered_text_that_streams(address, page):
+    page.goto(address)
+    page.get_by_text("tokens indexed").wait_for()
+    table = page.get_by_test_id("stDataFrame").locator("canvas").first
+    table.wait_for()
+    table.click(position={"x": 16, "y": 45})  # the box before the first row
+    page.get_by_text("What it writes").wait_for()
+    assert "feature=" in page.url
+
+    page.get_by_test_id("stPageLink").get_by_text("Steer").click()
+    page.get_by_role("button", name="Generate").wait_for()
+    assert "steer=" in page.url
+    page.get_by_label("Prompt").fill("def")
+    page.get_by_label("Tokens").fill("20")
+    page.evaluate(SEEN)
+    page.get_by_role("button", name="Generate").click()
+    page.get_by_text("20 tokens in").wait_for()
+    seen = page.evaluate("() => [...window.seen]")
+    assert max(seen) == 40  # 20 of each
+    assert len([count for count in seen if 0 < count < 40]) >= 1  # some were there before the others
+    assert "text=def" in page.url
+
+    elsewhere = [url for url in page.asked if not url.startswith((address, "data:", "blob:"))]
+    assert not elsewhere
+
+
+def test_a_link_to_a_feature_opens_it_with_everything_around_it(address, page):
+    page.goto(f"{address}/feature?feature=3")
+    page.get_by_role("heading", name="Feature 3").wait_for()
+    page.get_by_role("link", name="Overview").wait_for()
