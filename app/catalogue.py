@@ -32,7 +32,7 @@ def choices(folder: Path) -> list[Choice]:
 
 
 def _choice(index: Path) -> Choice:
-    return Choice(run=index.resolve().parent.parent.name, sae=index.name, index=index)
+    return Choice(run=index.absolute().parent.parent.name, sae=index.name, index=index)
 
 
 def _nothing(folder: Path) -> str:

@@ -42,7 +42,7 @@ def ranking(found: TextActivations) -> int | None:
     """The features that fire, in the order asked for; the one that was clicked."""
     by = st.segmented_control("Rank by", tuple(RANKINGS), default="specificity", required=True, key="rank",
                               persist_state="session") or "specificity"  # fmt: skip
-    st.caption(f"{tokens.markdown(RANKINGS[by])}. Click a row to see where it fires.")
+    st.caption(f"{tokens.markdown(RANKINGS[by])}. Tick a row to see where it fires.")
     rows = found.ranking(by, limit=state.MOST_RANKED)
     if not rows:
         notices.empty("Nothing fires", f"No feature is above zero on these {len(found.ids):,} tokens.")
@@ -68,14 +68,13 @@ def where(found: TextActivations, chosen: int, index: Index) -> None:
     maximum = max([index.stats(chosen).max, *acts])
     peak = acts.index(max(acts)) if any(acts) else None
     label = index.labels.get(chosen)
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.subheader(f"Feature {chosen}" + (f" · {tokens.markdown(label.text)}" if label else ""), anchor=False)
-        cards.onward(chosen, here="try_text")
+    st.subheader(f"Feature {chosen}" + (f" · {tokens.markdown(label.text)}" if label else ""), anchor=False)
     cards.scale(maximum)
     with st.container(border=True):
         st.html(tokens.text_block(tokens.spans(found.tokens, acts, maximum, peak=peak, lines=True)))
     if not any(acts):
         st.caption("It does not fire on this text.")
+    cards.onward(chosen, here="try_text")
 
 
 def _table(rows: Sequence[FiringFeature], pieces: Sequence[str], key: str) -> int | None:

@@ -65,16 +65,20 @@ def spans(
     With `lines`, line breaks break lines; without, all stands on one line and indentation takes two spaces.
     """
     said = notes or [figure(value) for value in values]
-    pieces = []
-    for i, (token, value, note) in enumerate(zip(tokens, values, said, strict=True)):
-        classes = [_shade_class(step(value or 0.0, maximum)), "pk" if i == peak else ""]
-        name = " ".join(filter(None, classes))
-        text = token if lines else WIDE.sub("  ", token)
-        breaks = "\n" * token.count("\n") if lines else ""
-        mark = f' class="{name}"' if name else ""
-        tip = f' data-v="{escaped(note)}"' if note else ""
-        pieces.append(f"<span{mark}{tip}>{signed(text)}</span>{breaks}")
-    return "".join(pieces)
+    return "".join(
+        _span(token, step(value or 0.0, maximum), note, i == peak, lines)
+        for i, (token, value, note) in enumerate(zip(tokens, values, said, strict=True))
+    )
+
+
+def _span(token: str, shade: int, note: str, peak: bool, lines: bool) -> str:
+    """One token; where line breaks break lines, one span for each of the lines it reaches into."""
+    name = " ".join(filter(None, [_shade_class(shade), "pk" if peak else ""]))
+    mark = f' class="{name}"' if name else ""
+    tip = f' data-v="{escaped(note)}"' if note else ""
+    parts = re.split(r"(?<=\n)(?=.)", token, flags=re.DOTALL) if lines else [WIDE.sub("  ", token)]
+    drawn = "\n".join(f"<span{mark}{tip}>{signed(part)}</span>" for part in parts)
+    return drawn + "\n" if lines and token.endswith("\n") else drawn
 
 
 def _shade_class(shade: int) -> str:
@@ -89,8 +93,8 @@ def signed(token: str) -> str:
 
 
 def figure(value: float | None) -> str:
-    """A number as short as it can be read: four significant digits, nothing for none and for zero."""
-    return f"{value:.4g}" if value else ""
+    """A number in four significant digits; nothing for none and for zero."""
+    return f"{value:#.4g}" if value else ""
 
 
 def text_block(inner: str) -> str:

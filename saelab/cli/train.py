@@ -20,7 +20,7 @@ def command(
     """Train SAEs. Stop it as you like: the same command goes on and ends with the same bits.
 
     \b
-        saelab train configs/train/pico-topk.yaml --set store=runs/demo/store --sweep sae.k=8,16,32
+        saelab train configs/train/pico-topk.yaml --set store=runs/demo/store --set train.rows=20000 --sweep sae.k=8,16
     """
     from saelab.cli.sources import row_source
     from saelab.config import override, read_yaml, settings

@@ -12,7 +12,7 @@ from saelab.corpora import Context, Document, contexts, split_documents
 from saelab.corpora.document import name_hash
 from saelab.errors import EvalError
 from saelab.evals.heldout import heldout_corpus
-from saelab.evals.labels import LABELS, NotPython, anchors, mark
+from saelab.evals.labels import NotPython, anchors, mark
 from saelab.evals.scoring import Entries
 from saelab.harvest.forward import padded_batches
 from saelab.intervene import sites
@@ -71,7 +71,7 @@ def labelled_documents(
             found.append(one)
             total += count
             progress.advance(count)
-        if total >= tokens or read >= 8 > 4 * len(found):  # not worth reading on: this is no Python
+        if total >= tokens or (read >= 8 and len(found) < 2):  # the latter is no Python: not worth reading on
             break
     if 2 * len(found) < read or len(found) < 2:
         raise EvalError(
@@ -140,8 +140,3 @@ def _add(rows: _Rows, sae: SAE, lm: LanguageModel, ids: torch.Tensor, counted: t
     rows.value.append(codes.val[fires].float().cpu().numpy())
     rows.x.append(x.float().cpu().numpy())
     rows.n += len(x)
-
-
-def label_names() -> tuple[str, ...]:
-    """The labels, in the order of their rows."""
-    return tuple(LABELS)

@@ -23,7 +23,8 @@ from saelab.config import Settings
 from saelab.contracts import Progress, Silent
 from saelab.errors import EvalError
 from saelab.evals.heldout import require_same_model
-from saelab.evals.labelled import Half, encoded, halves, label_names, labelled_documents
+from saelab.evals.labelled import Half, encoded, halves, labelled_documents
+from saelab.evals.labels import LABELS
 from saelab.evals.scoring import Scores, feature_blocks, neuron_blocks, score
 from saelab.lm import LanguageModel
 from saelab.sae import SAE
@@ -152,7 +153,7 @@ def run(sae: SAE, lm: LanguageModel, store: Store, cfg: Config, progress: Progre
     documents = labelled_documents(lm, store, cfg.tokens, cfg.per_document, progress)
     progress.start("features of labelled tokens", sum(len(c.ids) for d in documents for c in d.contexts), "tokens")
     a, b = (encoded(sae, lm, half, cfg.batch, progress) for half in halves(documents))
-    return scored(a, b, sae.cfg.d_sae, label_names(), documents=len(documents), cfg=cfg)
+    return scored(a, b, sae.cfg.d_sae, tuple(LABELS), documents=len(documents), cfg=cfg)
 
 
 def scored(a: Half, b: Half, n_features: int, names: Sequence[str], *, documents: int, cfg: Config) -> Result:

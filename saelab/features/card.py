@@ -10,6 +10,11 @@ from saelab.features.records import FeatureCard, Label
 from saelab.features.stats import stats
 from saelab.features.vocabulary import Vocabulary
 
+_LISTS = (
+    "first_bin", "counts", "promoted", "promoted_by", "suppressed", "suppressed_by",
+    "near", "near_cosine", "together", "together_jaccard", "together_count",
+)  # fmt: skip
+
 
 def card(
     cursor: duckdb.DuckDBPyConnection,
@@ -22,13 +27,16 @@ def card(
 ) -> FeatureCard:
     """The card of a feature, which must exist, with up to `top` of its strongest contexts."""
     strongest, sampled = examples(cursor, vocabulary, feature, top, quantiles)
+    row = cursor.execute(f"select {', '.join(_LISTS)} from pages where feature = ?", [feature]).fetchone()
+    assert row is not None, feature
+    first, counts, up, up_by, down, down_by, near, near_by, both, both_by, both_count = row
     return FeatureCard(
         stats=stats(cursor, feature),
         label=labels.get(feature),
-        histogram=histogram(cursor, feature),
+        histogram=histogram(first, counts),
         top=strongest,
         quantiles=sampled,
-        effects=effects(cursor, vocabulary, feature),
-        neighbours=neighbours(cursor, labels, feature),
-        coactive=coactive(cursor, labels, feature),
+        effects=effects(vocabulary, up, up_by, down, down_by),
+        neighbours=neighbours(labels, near, near_by),
+        coactive=coactive(labels, both, both_by, both_count),
     )

@@ -8,7 +8,7 @@ import duckdb
 from saelab.features.records import Example
 from saelab.features.vocabulary import Vocabulary
 
-_COLUMNS = "coalesce(name, ''), doc, pos, row, rank, quantile, tokens, peak, fired, acts, sampled"
+_COLUMNS = "document, doc, pos, row, rank, quantile, tokens, peak, fired, acts, sampled"
 
 
 def examples(
@@ -16,8 +16,7 @@ def examples(
 ) -> tuple[tuple[Example, ...], tuple[tuple[Example, ...], ...]]:
     """The `top` strongest contexts, and those sampled from each of the quantiles, the weakest group first."""
     rows = cursor.execute(
-        f"select {_COLUMNS} from examples left join documents using (doc) "
-        "where feature = ? and (sampled or rank < ?) order by rank",
+        f"select {_COLUMNS} from examples where feature = ? and (sampled or rank < ?) order by rank",
         [feature, top],
     ).fetchall()
     found = [(_example(row, vocabulary), row[-1]) for row in rows]

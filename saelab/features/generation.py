@@ -10,7 +10,7 @@ import duckdb
 from saelab.errors import FeatureIndexError
 from saelab.features import marked
 from saelab.features.layout import Current, Layout, database
-from saelab.features.origin import refuse_stale
+from saelab.features.origin import FORMAT, refuse_stale
 from saelab.features.vocabulary import Vocabulary
 from saelab.store.sandbox import connect, literal
 
@@ -29,6 +29,7 @@ class Generation:
             )
         self._connection = _attach(root, self.path)
         self.facts = _facts(self.cursor())
+        self._refuse_other_format()
         self.checkpoint = (root / self.facts["checkpoint"]).resolve()
         refuse_stale(root, self.checkpoint, self.facts["weights"])
 
@@ -37,6 +38,13 @@ class Generation:
         cursor = self._connection.cursor()
         cursor.execute("use app")
         return cursor
+
+    def _refuse_other_format(self) -> None:
+        if self.facts.get("format") != FORMAT:
+            raise FeatureIndexError(
+                f"{self.path} has format {self.facts.get('format')}, this saelab reads {FORMAT}.\n"
+                "  fix:   run `saelab index` again"
+            )
 
     @cached_property
     def vocabulary(self) -> Vocabulary:

@@ -4,6 +4,8 @@ Four bins per factor of two from 2^-12 to 2^16 and one bin below; half precision
 ends at 2^16. Because the edges never move, histograms of parts add up to the histogram of the whole.
 """
 
+from collections.abc import Sequence
+
 import duckdb
 import numpy as np
 
@@ -13,10 +15,8 @@ EDGES = np.concatenate([[0.0], 2.0 ** (np.arange(-48, 65) / 4)])
 DENSITY_EDGES = 10.0 ** (np.arange(-32, 1) / 4)  # four bins per factor of ten, 1e-8 to 1
 
 
-def histogram(cursor: duckdb.DuckDBPyConnection, feature: int) -> Histogram:
-    """The activations above zero of one feature, from its first bin that holds any to its last."""
-    row = cursor.execute("select first_bin, counts from histogram where feature = ?", [feature]).fetchone()
-    first, counts = row if row else (0, [])
+def histogram(first: int, counts: Sequence[int]) -> Histogram:
+    """Counts of one feature's activations above zero, from bin `first` of `EDGES`, its first that holds any, on."""
     edges = EDGES[first : first + len(counts) + 1] if counts else EDGES[:0]
     return Histogram(tuple(edges.tolist()), tuple(counts))
 

@@ -132,6 +132,13 @@ class Index:
             self._require(now, feature)
         return stats.maximum(now.cursor(), features)
 
+    def mean(self, features: Sequence[int]) -> Float[Tensor, "n"]:
+        """The mean activation of each of these features over all counted tokens: what mean ablation puts in."""
+        now = self._now()
+        for feature in features:
+            self._require(now, feature)
+        return stats.mean(now.cursor(), features)
+
     def counts(self) -> Int[np.ndarray, "d_sae"]:
         """On how many of the indexed tokens each feature fires."""
         return stats.counts(self._now().cursor())

@@ -1,18 +1,18 @@
 """Features beside a feature: those that write in a similar direction, and those that fire on the same tokens."""
 
-import duckdb
+from collections.abc import Sequence
 
 from saelab.features.records import Coactive, Label, Neighbour
 
 
-def neighbours(cursor: duckdb.DuckDBPyConnection, labels: dict[int, Label], feature: int) -> tuple[Neighbour, ...]:
+def neighbours(labels: dict[int, Label], other: Sequence[int], cosine: Sequence[float]) -> tuple[Neighbour, ...]:
     """By cosine of decoder rows, nearest first."""
-    row = cursor.execute("select other, cosine from neighbours where feature = ?", [feature]).fetchone()
-    return tuple(Neighbour(other, cosine, labels.get(other)) for other, cosine in zip(*(row or ((), ())), strict=True))
+    return tuple(Neighbour(feature, near, labels.get(feature)) for feature, near in zip(other, cosine, strict=True))
 
 
-def coactive(cursor: duckdb.DuckDBPyConnection, labels: dict[int, Label], feature: int) -> tuple[Coactive, ...]:
+def coactive(
+    labels: dict[int, Label], other: Sequence[int], jaccard: Sequence[float], count: Sequence[int]
+) -> tuple[Coactive, ...]:
     """By Jaccard index on a sample of the tokens, highest first."""
-    row = cursor.execute("select other, jaccard, count from coactive where feature = ?", [feature]).fetchone()
-    found = zip(*(row or ((), (), ())), strict=True)
-    return tuple(Coactive(other, jaccard, count, labels.get(other)) for other, jaccard, count in found)
+    found = zip(other, jaccard, count, strict=True)
+    return tuple(Coactive(feature, share, both, labels.get(feature)) for feature, share, both in found)

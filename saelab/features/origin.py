@@ -9,7 +9,7 @@ from typing import Any
 
 from saelab.errors import CheckpointError, FeatureIndexError
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS = "sae_weights.safetensors"
 
 

@@ -11,7 +11,7 @@ def promoting(
 ) -> tuple[TokenMatch, ...]:
     """Features that have a token containing `text` among those they promote most, the strongest effect first."""
     rows = cursor.execute(
-        "with each as (select feature, unnest(promoted) as id, unnest(promoted_by) as logit from logits) "
+        "with each as (select feature, unnest(promoted) as id, unnest(promoted_by) as logit from pages) "
         "select feature, id, logit from each semi join (select unnest(?::integer[]) as id) using (id) "
         "order by logit desc, feature, id limit ?",
         [vocabulary.containing(text), limit],

@@ -37,6 +37,12 @@ def maximum(cursor: duckdb.DuckDBPyConnection, features: Sequence[int]) -> Float
     return torch.from_numpy(np.asarray(found)[list(features)].astype(np.float32))
 
 
+def mean(cursor: duckdb.DuckDBPyConnection, features: Sequence[int]) -> Float[Tensor, "n"]:
+    """The mean activation of each feature over all counted tokens, those on which it is 0 included."""
+    found = cursor.execute("select mean * density as mean from features order by feature").fetchnumpy()["mean"]
+    return torch.from_numpy(np.asarray(found)[list(features)].astype(np.float32))
+
+
 def counts(cursor: duckdb.DuckDBPyConnection) -> Int[np.ndarray, "d_sae"]:
     """On how many of the indexed tokens each feature fires."""
     return np.asarray(cursor.execute("select count from features order by feature").fetchnumpy()["count"])

@@ -117,7 +117,7 @@ class _Request:
         with self.lm.edited(edits):
             return self.lm.logits(self.ids.expand(2, -1))
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def direct(self, target: Float[Tensor, "n"]) -> tuple[Float[Tensor, "tokens n"], Float[Tensor, "two tokens vocab"]]:
         """f, and the logits of the last residual as it is and with the features' own part of it changed."""
         read, write = sites(self.sae)

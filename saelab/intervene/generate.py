@@ -5,7 +5,7 @@ alone. The control row moves as far as the steered one, at the same positions, b
 does too is no work of the feature.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -110,7 +110,7 @@ def steer_steps(
     seed: int = 0,
     chat: bool = False,
     controls: bool = False,
-) -> Iterator[SteerStep]:
+) -> Generator[SteerStep, None, None]:
     """Generate token by token: row 0 as the model is, row 1 steered, row 2 (with `controls`) the control.
 
     The model is edited only while a step is computed: between two steps it is as it was. Where another thread may
@@ -146,7 +146,7 @@ def _under(lm: LanguageModel, edits: Mapping[str, Edit], generating: Iterator[St
         yield step
 
 
-def _steps(lm: LanguageModel, generating: Iterator[Step], rows: int) -> Iterator[SteerStep]:
+def _steps(lm: LanguageModel, generating: Iterator[Step], rows: int) -> Generator[SteerStep, None, None]:
     """Bare steps as people read them. A row has ended at its first special token, which is not shown."""
     written: list[list[int]] = [[] for _ in range(rows)]
     writes = [True] * rows

@@ -70,7 +70,7 @@ def is_dense(
     return (centred_linear(sample.to(W.dtype), centre, W, b) > threshold).float().mean().item() > DENSE_FROM
 
 
-def auxk_loss(  # noqa: PLR0917
+def auxk_loss(
     x: Float[Tensor, "batch d_in"],
     residual: Float[Tensor, "batch d_out"],
     W_enc: Float[Tensor, "d_in d_sae"],

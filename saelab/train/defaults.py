@@ -1,15 +1,24 @@
-"""What is derived when the settings leave it open."""
+"""What is derived when the settings leave it open. How it was measured: configs/README.md."""
 
 import math
 
 import torch
 
+LONG_RUN = 60_000_000  # rows from which the rate that is usual for long runs is used as it is
+FASTEST = 10.0  # times that rate, at most: above it more features die than the lower error is worth
+
 
 def default_learning_rate(d_sae: int, rows: int) -> float:
-    return 2e-3 / math.sqrt(d_sae / 2**14)
+    """Peak rate of Adam: 2e-4 / sqrt(d_sae / 2^14), times sqrt(60 M / rows) within 1 and 10.
+
+    The first factor is Gao et al.'s for runs of 10^8 rows and more (2024, section 2.1 and appendix D). Shorter runs
+    end far from converged at it: they need larger steps.
+    """
+    return 2e-4 / math.sqrt(d_sae / 2**14) * min(FASTEST, max(1.0, math.sqrt(LONG_RUN / rows)))
 
 
 def default_dead_after(rows: int) -> int:
+    """A tenth of the run, and at most the 10 M rows that long runs use: a feature must have time to come back."""
     return max(1, min(10_000_000, rows // 10))
 
 

@@ -49,8 +49,8 @@ def address(run_dir: Path) -> Iterator[str]:
         _wait(server, f"http://127.0.0.1:{port}/_stcore/health")
         yield f"http://127.0.0.1:{port}"
     finally:
-        server.terminate()
-        server.wait(30)
+        server.kill()  # it holds nothing that would have to be saved
+        server.wait()
 
 
 def _wait(server: "subprocess.Popen[bytes]", health: str) -> None:

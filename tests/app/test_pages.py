@@ -81,7 +81,7 @@ def test_the_feature_page_goes_to_the_next_and_to_the_one_typed(open_page):
 def test_the_feature_page_shows_its_examples_with_the_value_on_each_token(open_page, index, busiest):
     app = open_page("feature", feature=str(busiest))
     strongest = index.card(busiest).top[0].activation
-    assert f'data-v="{strongest:.4g}"' in html(app)
+    assert f'data-v="{strongest:#.4g}"' in html(app)
     assert html(app).count('class="sl-ex"') == len(index.card(busiest).top)
 
 
@@ -160,6 +160,12 @@ def test_an_ablation_in_the_link_is_measured_at_every_token(open_page, busiest):
     assert len(app.get("plotly_chart")) == 1
 
 
+def test_a_mean_ablation_differs_from_a_zero_ablation(open_page, busiest):
+    zero, mean = (open_page("ablate", feature=str(busiest), text="import os", mode=mode) for mode in ("zero", "mean"))
+    assert not mean.exception
+    assert mean.dataframe[0].value["full"].tolist() != zero.dataframe[0].value["full"].tolist()
+
+
 def test_a_text_longer_than_the_model_reads_is_refused_in_words(open_page, busiest):
     app = open_page("ablate", feature=str(busiest), text="a" * 100)
     assert not app.exception
@@ -171,6 +177,25 @@ def test_a_page_that_waits_too_long_says_that_another_computes(open_page, monkey
     with state._computing:
         app = open_page("try_text", text="abc")
     assert "another page has been computing" in app.error[0].value
+
+
+def test_of_several_saes_the_link_picks_one_and_the_side_bar_another(open_page, run_dir, tmp_path, monkeypatch):
+    for name in ("a", "b"):
+        (tmp_path / name).symlink_to(run_dir)
+    monkeypatch.setenv(state.FOLDER, str(tmp_path))
+    app = open_page("overview", run="b")
+    assert not app.exception
+    assert app.sidebar.selectbox[0].value.run == "b"
+    app.sidebar.selectbox[0].select_index(0)
+    app.run()
+    assert app.query_params["run"] == "a"
+    assert app.sidebar.selectbox[0].value.run == "a"
+
+
+def test_a_link_to_an_sae_that_is_not_there_shows_another_and_says_so(open_page):
+    app = open_page("overview", sae="gone")
+    assert not app.exception
+    assert "gone" in notes(app)
 
 
 def test_without_a_run_folder_the_app_says_how_it_is_started(open_page, monkeypatch):

@@ -12,7 +12,7 @@ HOSTILE = ["<script>alert(1)</script>", "</span>", '"><img src=x onerror=alert(1
 @pytest.mark.parametrize("text", HOSTILE)
 def test_markup_in_a_token_is_shown_as_the_text_it_is(text):
     drawn = tokens.spans([text], [1.0], 1.0)
-    inner = re.fullmatch(r'<span class="s16" data-v="1">(.*)</span>', drawn)[1]
+    inner = re.fullmatch(r'<span class="s16" data-v="1.000">(.*)</span>', drawn)[1]
     assert not re.search(r"[<>\"']", inner)
     assert "&lt;" in drawn or "&amp;" in drawn or "&#x27;" in drawn
 
@@ -48,6 +48,12 @@ def test_a_line_break_can_be_kept_beside_its_sign():
     assert tokens.spans(["a\n"], [0.0], 1.0) == "<span>a<i>↵</i></span>"
 
 
+def test_indentation_after_a_line_break_stands_on_the_next_line():
+    drawn = tokens.spans(["\n\n  "], [1.0], 1.0, notes=["n"], lines=True)
+    line = '<span class="s16" data-v="n">'
+    assert drawn == f"{line}<i>↵</i></span>\n{line}<i>↵</i></span>\n{line}  </span>"
+
+
 def test_a_stronger_activation_has_a_darker_step_and_zero_has_none():
     assert [tokens.step(value, 8.0) for value in (0.0, 0.001, 4.0, 8.0, 9.0, -4.0)] == [0, 1, 8, 16, 16, -8]
 
@@ -58,7 +64,7 @@ def test_a_number_that_is_none_has_no_step(value, maximum):
 
 
 def test_the_peak_is_marked():
-    assert tokens.spans(["a", "b"], [0.0, 2.0], 2.0, peak=1) == '<span>a</span><span class="s16 pk" data-v="2">b</span>'
+    assert tokens.spans(["a", "b"], [0.0, 2.0], 2.0, peak=1) == '<span>a</span><span class="s16 pk" data-v="2.000">b</span>'
 
 
 def test_markdown_and_streamlit_directives_are_taken_literally():

@@ -6,7 +6,8 @@ import pytest
 from saelab.contracts import Silent
 from saelab.errors import EvalError
 from saelab.evals import EVALS, feature_labels
-from saelab.evals.labelled import encoded, halves, label_names, labelled_documents
+from saelab.evals.labelled import encoded, halves, labelled_documents
+from saelab.evals.labels import LABELS
 
 COUNT = {"tokens": 400, "positives": 3}
 
@@ -19,7 +20,7 @@ def run(sae, lm, store, **changes):
 def test_tokens_carry_the_labels_of_their_document(identity, lm, store):
     documents = labelled_documents(lm, store, 400, 2048, Silent())
     half = encoded(identity, lm, documents, 2, Silent())
-    names = label_names()
+    names = tuple(LABELS)
     tokens = [token for document in documents for context in document.contexts for token in context.ids[1:]]
     count = half.labels.sum(axis=1)
     assert half.labels.shape == (len(names), len(tokens))

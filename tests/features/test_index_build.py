@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from saelab.errors import CheckpointError, FeatureIndexError, StoreError, StoreMismatch
-from saelab.features import Index, IndexConfig, build_index, write_labels
+from saelab.features import Index, IndexConfig, build_index, generation, write_labels
 from saelab.features.indexing import pages
 from saelab.store import Store
 
@@ -96,6 +96,13 @@ def test_activations_beyond_half_precision_are_kept_at_its_ends_and_still_fire(r
     assert index.stats(0).max == 65504.0
 
 
+def test_an_sae_on_which_nothing_fires_has_an_index_too(rebuild):
+    index = rebuild([[-1.0], [-2.0], [-3.0]], [0, 0, 1])
+    assert [row.count for row in index.features().rows] == [0, 0]
+    assert index.card(0).top == ()
+    assert index.density_histogram().counts[0] == 0
+
+
 def test_at_most_the_asked_number_of_contexts_is_kept_and_every_strength_is_sampled(rebuild):
     n = 400
     index = rebuild([[1.0 + r] for r in range(n)], list(range(n)), top=3, per_quantile=2, part_rows=64, chunk_rows=64)
@@ -134,6 +141,13 @@ def test_an_index_of_other_weights_is_refused_with_the_way_out(rebuild):
     weights = index.checkpoint / "sae_weights.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\1")
     with pytest.raises(FeatureIndexError, match=r"have changed since it was made(.|\n)*saelab index"):
+        Index.open(index.path)
+
+
+def test_an_index_of_another_format_is_refused(rebuild, monkeypatch):
+    index = rebuild([[1.0]], [0])
+    monkeypatch.setattr(generation, "FORMAT", 99)
+    with pytest.raises(FeatureIndexError, match="this saelab reads 99"):
         Index.open(index.path)
 
 

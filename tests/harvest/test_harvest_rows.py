@@ -1,6 +1,7 @@
 """What ends up in the store: the right rows, in order, whatever the batches were."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -182,7 +183,8 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_written(tmp_path
 
 
 def test_a_disk_that_fills_up_ends_the_harvest_and_the_next_one_goes_on(tmp_path, corpus, monkeypatch):
-    written, publish = [], atomic.publish
+    written: list[Path] = []
+    publish = atomic.publish
 
     def until_full(tmp, path):
         if len(written) == 12:

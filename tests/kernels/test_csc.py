@@ -1,7 +1,6 @@
 import pytest
 import torch
 from patterns import SIZES, numbers, random_pattern
-
 from saelab.kernels.csc import Pattern, reference
 
 
@@ -27,7 +26,9 @@ def test_sums_by_feature_are_the_reference_s(rows, n, d):
     weight = numbers(len(pattern.index))
     want = reference.rows_by_feature(weight, table, pattern.row, pattern.index, n)
     torch.testing.assert_close(pattern.csc.rows_by_feature(weight, table), want)
-    torch.testing.assert_close(pattern.csc.by_feature(weight), torch.zeros(n).double().index_add(0, pattern.index, weight))
+    torch.testing.assert_close(
+        pattern.csc.by_feature(weight), torch.zeros(n).double().index_add(0, pattern.index, weight)
+    )
 
 
 def test_no_entries_at_all_sum_to_zero():

@@ -1,7 +1,6 @@
 import pytest
 import torch
 from patterns import numbers
-
 from saelab.kernels.sparse_encode import Above, BatchTopK, TopK, cpu, reference, sparse_encode
 
 SHAPES = [(1, 1, 1, 1), (3, 97, 130, 5), (97, 3, 130, 130), (130, 130, 97, 1)]  # rows, d_in, d_sae, k
@@ -34,7 +33,7 @@ def check(tensors, rule, mask_of):
     upstream = numbers(len(values), seed=5)
     want = torch.autograd.grad(pre[mask], dense, upstream)
     for name, got, wanted in zip(NAMES, torch.autograd.grad(values, mine, upstream), want, strict=True):
-        torch.testing.assert_close(got, wanted, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(got, wanted, msg=f"gradient of {name}")
 
 
 @pytest.mark.parametrize("rule", ["topk", "batchtopk", "above"])
@@ -125,6 +124,7 @@ def test_the_gradient_of_W_enc_is_laid_out_as_W_enc():
     W_enc = torch.ones(4, 3).t().requires_grad_()
     values, _ = sparse_encode(torch.ones(2, 3), W_enc, torch.zeros(4), TopK(1))
     values.sum().backward()
+    assert W_enc.grad is not None
     assert W_enc.grad.stride() == W_enc.stride() == (1, 3)
 
 

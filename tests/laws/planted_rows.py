@@ -13,7 +13,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "relu": {"l1": 0.3},
     "topk": {"k": 3},
     "batchtopk": {"k": 2},
-    "jumprelu": {"target_l0": ACTIVE, "bandwidth": 0.1, "initial_threshold": 0.1},
+    "jumprelu": {"target_l0": ACTIVE, "bandwidth": 0.4, "initial_threshold": 0.4},
 }
 
 
@@ -37,13 +37,21 @@ def rows(n: int, seed: int = 1) -> Tensor:
     return x * (D**0.5 / x.norm(dim=1).mean())
 
 
+def grad(parameter: Tensor) -> Tensor:
+    """The gradient, which there is."""
+    assert parameter.grad is not None
+    return parameter.grad
+
+
 def build(variant: str, **changes: Any) -> SAE:
     """An untrained SAE of the planted sizes."""
     cfg = sae_config({"variant": variant, "d_in": D, "d_sae": D_SAE, **SETTINGS[variant], **changes})
     return VARIANTS[variant](cfg, generator(2))
 
 
-def train(sae: SAE, steps: int = STEPS, lr: float = 2e-2, x: Tensor | None = None, y: Tensor | None = None) -> list[float]:
+def train(
+    sae: SAE, steps: int = STEPS, lr: float = 2e-2, x: Tensor | None = None, y: Tensor | None = None
+) -> list[float]:
     """A plain Adam run with a linear decay; the loss of every step."""
     x = rows(steps * BATCH) if x is None else x
     y = x if y is None else y

@@ -1,7 +1,8 @@
 import pytest
-from train_rows import make_store
 
 from saelab.store import Store
+
+from .train_rows import make_store
 
 
 @pytest.fixture(scope="session")

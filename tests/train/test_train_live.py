@@ -3,7 +3,6 @@ import random
 
 import pytest
 import torch
-from train_rows import artefacts
 
 from saelab.config import settings
 from saelab.errors import CorpusError
@@ -12,6 +11,8 @@ from saelab.harvest.live import LiveRows
 from saelab.lm import LanguageModel
 from saelab.sae import SAE
 from saelab.train import TrainConfig, train
+
+from .train_rows import artefacts
 
 SITE = "blocks.1.hook_resid_post"
 

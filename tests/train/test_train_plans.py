@@ -1,11 +1,12 @@
 import pytest
-from train_rows import SITE, TOPK, config
 
 from saelab.config import settings
 from saelab.errors import CheckpointError, ConfigError, SaelabError, SiteError, StoreError, StoreMismatch
 from saelab.train import StoreRows, TrainConfig, train
 from saelab.train.data import slices
 from saelab.train.plans import plans
+
+from .train_rows import SITE, TOPK, config
 
 
 def names(store, tmp_path, *entries):

@@ -6,10 +6,11 @@ import sys
 import time
 
 import pytest
-from train_rows import TOPK, artefacts, config
 
 from saelab.errors import Interrupted
 from saelab.train import StoreRows, train
+
+from .train_rows import TOPK, artefacts, config
 
 SAES = [TOPK, {"variant": "batchtopk", "d_sae": 32, "k": 2}]
 

@@ -2,7 +2,6 @@ import json
 
 import pytest
 import torch
-from train_rows import OTHER, SITE, TOPK, artefacts, config, make_store
 
 from saelab.contracts import Silent
 from saelab.errors import TrainError
@@ -10,6 +9,8 @@ from saelab.metrics import fvu
 from saelab.sae import SAE, VARIANTS
 from saelab.train import StoreRows, TrainConfig, plan, train
 from saelab.train.metrics_log import read_metrics
+
+from .train_rows import OTHER, SITE, TOPK, artefacts, config, make_store
 
 
 def test_training_leaves_a_checkpoint_that_explains_the_rows(store, tmp_path):

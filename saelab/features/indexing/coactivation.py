@@ -18,6 +18,7 @@ from saelab.features.indexing.codes import read_codes
 from saelab.features.indexing.job import Job
 
 PAIRS = 1 << 28  # a few seconds of counting
+TYPES = {"together": pa.int32(), "together_jaccard": pa.float64(), "together_count": pa.int32()}
 BLOCK = 1024  # features counted against all others at once
 
 
@@ -28,13 +29,12 @@ def write_coactivation(job: Job) -> None:
         return
     job.progress.start("co-activation", job.n_features, "features")
     fires = sample(job)
-    together: dict[str, list] = {name: [] for name in ("other", "jaccard", "count")}
+    together: dict[str, list] = {name: [] for name in TYPES}
     for start in range(0, job.n_features, BLOCK):
         stop = min(start + BLOCK, job.n_features)
         _append(together, fires, start, stop, job)
         job.progress.advance(stop - start)
-    types = {"other": pa.int32(), "jaccard": pa.float64(), "count": pa.int32()}
-    columns = {name: pa.array(together[name], pa.list_(kind)) for name, kind in types.items()}
+    columns = {name: pa.array(together[name], pa.list_(kind)) for name, kind in TYPES.items()}
     features = np.arange(job.n_features, dtype=np.int32)
     marked.put_table(path, pa.table({"feature": features, **columns}))
 
@@ -68,6 +68,6 @@ def _append(together: dict[str, list], fires: sparse.csc_matrix, start: int, sto
     bounds = np.searchsorted(mine[order], np.arange(stop - start + 1))
     for first, last in pairwise(bounds.tolist()):
         best = order[first : min(last, first + job.cfg.coactive)]
-        together["other"].append(other[best])
-        together["jaccard"].append(jaccard[best])
-        together["count"].append(count[best])
+        together["together"].append(other[best])
+        together["together_jaccard"].append(jaccard[best])
+        together["together_count"].append(count[best])

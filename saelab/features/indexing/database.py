@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from shutil import rmtree
 
-import duckdb
-
 from saelab.atomic import write_bytes, write_json
 from saelab.features import labels, marked
 from saelab.features.indexing.job import Job
@@ -18,8 +16,17 @@ from saelab.features.layout import Layout, current, database
 from saelab.store.sandbox import connect, literal
 
 KEPT = 2  # generations: the one that is read, and the one before, that somebody may have open
-COPIES = ("neighbours", "logits", "coactive", "vocabulary", "documents", "provenance")
-ORDER = {"vocabulary": "id", "documents": "doc", "provenance": "name", "examples": "feature, rank"}
+ONCE = ("weights", "neighbours", "logits", "coactive", "vocabulary", "documents", "provenance")  # not by bucket
+TABLES = {  # what a card needs of one feature stands in one row of `pages`: a join costs more than it reads
+    "features": "from {statistics} join {weights} using (feature) order by feature",
+    "pages": "from {histogram} left join {logits} using (feature) join {neighbours} using (feature) "
+    "join {coactive} using (feature) order by feature",
+    "examples": "select examples.*, coalesce(documents.name, '') as document from {examples} "
+    "left join {documents} using (doc) order by feature, rank",
+    "vocabulary": "from {vocabulary} order by id",
+    "documents": "from {documents} order by doc",
+    "provenance": "from {provenance} order by name",
+}
 
 
 def publish_database(job: Job, buckets: Buckets) -> None:
@@ -42,26 +49,20 @@ def _generate(tmp: Path, layout: Layout, buckets: Buckets) -> dict[str, str]:
     tmp.unlink(missing_ok=True)
     connection = connect(tmp, [layout.parts], read_only=False, seconds=None, memory="1GB")
     try:
-        for name in COPIES:
-            _copy(connection, name, [layout.table(name)])
-        for name in BY_BUCKET:
-            _copy(connection, name, [layout.table(name, bucket) for bucket in range(buckets.count)])
-        weights = literal(str(layout.table("weights").resolve()))
-        connection.execute(
-            "create table features as select * from statistics "
-            f"join read_parquet({weights}) using (feature) order by feature"
-        )
-        connection.execute("drop table statistics")
+        for name, query in TABLES.items():
+            connection.execute(f"create table {name} as {_with_files(query, layout, buckets)}")
         connection.execute("checkpoint")
     finally:
         connection.close()
     return {"parts": layout.key}
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, name: str, files: list[Path]) -> None:
-    listed = ", ".join(literal(str(file.resolve())) for file in files)
-    order = ORDER.get(name, "feature")
-    connection.execute(f"create table {name} as select * from read_parquet([{listed}]) order by {order}")
+def _with_files(query: str, layout: Layout, buckets: Buckets) -> str:
+    """`query` with the parquet files of a table in place of each {name}."""
+    files = {name: [layout.table(name)] for name in ONCE}
+    files |= {name: [layout.table(name, bucket) for bucket in range(buckets.count)] for name in BY_BUCKET}
+    listed = {name: ", ".join(literal(str(path.resolve())) for path in paths) for name, paths in files.items()}
+    return query.format_map({name: f"read_parquet([{paths}]) as {name}" for name, paths in listed.items()})
 
 
 def _files(job: Job, buckets: Buckets) -> dict[str, dict[str, int]]:
@@ -69,7 +70,7 @@ def _files(job: Job, buckets: Buckets) -> dict[str, dict[str, int]]:
     layout, each = job.layout, range(buckets.count)
     paths = [layout.codes(part) for part in range(job.n_parts)] + [layout.bucket(bucket) for bucket in each]
     paths += [layout.table(name, bucket) for name in BY_BUCKET for bucket in each]
-    paths += [layout.table(name) for name in (*COPIES, "weights")]
+    paths += [layout.table(name) for name in ONCE]
     known = {path: marked.facts(path) or {} for path in paths}
     return {
         path.relative_to(job.root).as_posix(): {key: facts[key] for key in ("bytes", "crc32")}

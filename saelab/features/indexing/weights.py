@@ -51,7 +51,7 @@ def _neighbours(job: Job) -> pa.Table:
         found += feature.tolist()
         cosines += cosine.tolist()
         job.progress.advance(len(feature))
-    columns = {"other": pa.array(found, pa.list_(pa.int32())), "cosine": pa.array(cosines, pa.list_(pa.float32()))}
+    columns = {"near": pa.array(found, pa.list_(pa.int32())), "near_cosine": pa.array(cosines, pa.list_(pa.float32()))}
     return pa.table({"feature": np.arange(job.n_features, dtype=np.int32), **columns})
 
 

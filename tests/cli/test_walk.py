@@ -1,0 +1,80 @@
+"""The whole way as a newcomer walks it: a short demo, then the command that each verb's help shows, as written."""
+
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from saelab.cli import VERBS, cli
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TOKENS = 40_000  # enough for every step to do its work; the figures of the full demo need 600,000
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like a checkout in which the demo was run."""
+    folder = tmp_path_factory.mktemp("home")
+    shutil.copytree(ROOT / "configs", folder / "configs")
+    shutil.copy(ROOT / "README.md", folder / "README.md")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def demo(home: Path) -> Result:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        return run(f"demo --out runs/demo --tokens {TOKENS} --json demo.json")
+
+
+def run(command: str) -> Result:
+    answer = CliRunner().invoke(cli, shlex.split(command), catch_exceptions=False)
+    assert answer.exit_code == 0, answer.output
+    return answer
+
+
+def example(verb: str) -> str:
+    """The command in the help of a verb."""
+    text = CliRunner().invoke(cli, [verb, "--help"]).output
+    found = re.search(rf"^ *saelab ({verb}\b.*)$", text, re.MULTILINE)
+    assert found, verb
+    return found[1]
+
+
+@pytest.mark.slow
+def test_the_demo_leaves_what_it_promises_and_says_how_it_did(home, demo):
+    for place in ("store", "sae/topk-2048-k32", "index/topk-2048-k32", "harvest.yaml", "train.yaml"):
+        assert (home / "runs/demo" / place).exists(), place
+    assert re.search(r"CE recovered +0\.\d+", demo.output)
+    figures = json.loads((home / "demo.json").read_text())
+    assert 0 < figures["fvu"] < 1
+    assert figures["l0"] == pytest.approx(32, abs=1)
+    assert len(figures["features"]) == 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in {"demo", "app", "pretrain", "bench"}])
+def test_the_command_in_the_help_runs_as_written(home, demo, monkeypatch, verb):
+    monkeypatch.chdir(home)
+    assert run(example(verb)).output
+
+
+@pytest.mark.slow
+def test_the_notebook_in_the_readme_runs(home, demo, monkeypatch, capsys):
+    monkeypatch.chdir(home)
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert code
+    exec(compile(code[1], "README.md", "exec"), {})
+    assert capsys.readouterr().out.count("\n") >= 3
+
+
+@pytest.mark.slow
+def test_the_same_demo_again_finds_everything_done(home, demo, monkeypatch):
+    monkeypatch.chdir(home)
+    before = (home / "runs/demo/sae/topk-2048-k32/sae_weights.safetensors").stat().st_mtime_ns
+    assert "holds this harvest already" in run(f"demo --out runs/demo --tokens {TOKENS}").output
+    assert (home / "runs/demo/sae/topk-2048-k32/sae_weights.safetensors").stat().st_mtime_ns == before
