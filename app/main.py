@@ -11,7 +11,8 @@ from saelab.errors import SaelabError
 
 ICON = (  # drawn here: Streamlit would fetch an icon or emoji for the browser's tab from the network
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#1f6fc5"/>'
-    '<g fill="#fff"><circle cx="9" cy="16" r="2"/><circle cx="16" cy="16" r="5"/><circle cx="24" cy="16" r="3"/></g></svg>'
+    '<g fill="#fff"><circle cx="9" cy="16" r="2"/><circle cx="16" cy="16" r="5"/><circle cx="24" cy="16" r="3"/></g>'
+    "</svg>"
 )
 st.set_page_config(page_title="saelab", page_icon=ICON, layout="wide")
 style.apply()

@@ -36,10 +36,11 @@ def form(index: Index) -> Removal | None:
         sent = st.form_submit_button("Measure", type="primary", icon=":material/play_arrow:")
     if not sent:
         return linked if "text" in st.query_params and linked.features else None
+    kind: Literal["zero", "mean"] = "mean" if mode == "mean" else "zero"
     features, note = links.features(typed or "", index.n_features, state.MOST_FEATURES)
     notices.note(note)
-    st.query_params.update({"feature": ",".join(map(str, features)), "mode": mode or "zero", "text": prompt or ""})
-    return Removal(tuple(features), prompt or "", mode or "zero") if features else None
+    st.query_params.update({"feature": ",".join(map(str, features)), "mode": kind, "text": prompt or ""})
+    return Removal(tuple(features), prompt or "", kind) if features else None
 
 
 def _linked(index: Index) -> tuple[Removal, str | None]:

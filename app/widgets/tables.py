@@ -18,7 +18,7 @@ LABEL = TEXT("label", width=150, help="What the feature stands for, when an eval
 
 def features(rows: Sequence[FeatureRow], key: str) -> int | None:
     """The table of features; the feature of the row that was clicked."""
-    values = {
+    values: dict[str, list[Any]] = {
         "feature": [row.feature for row in rows],
         "label": [visible(row.label.text) if row.label else None for row in rows],
         "f1": [row.label.f1 if row.label else None for row in rows],

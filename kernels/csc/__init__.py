@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from jaxtyping import Float, Int
-from saelab.kernels.csc import cpu
 from torch import Tensor
+
+from saelab.kernels.csc import cpu
 
 
 @dataclass(frozen=True)

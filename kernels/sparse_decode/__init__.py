@@ -1,9 +1,10 @@
 """Sparse decode: x_hat = f W_dec for a sparse f, in time of the active entries rather than of batch x d_sae."""
 
 from jaxtyping import Float
+from torch import Tensor
+
 from saelab.kernels.csc import Pattern
 from saelab.kernels.sparse_decode.cpu import SparseDecode
-from torch import Tensor
 
 
 def sparse_decode(

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from saelab.kernels.csc import Pattern
-from saelab.kernels.csc.cpu import bag
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from saelab.kernels.csc import Pattern
+from saelab.kernels.csc.cpu import bag
 
 
 class SparseDecode(torch.autograd.Function):

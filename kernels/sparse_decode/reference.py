@@ -1,8 +1,9 @@
 """The definition: gather the rows, weigh them, add them up."""
 
 from jaxtyping import Float
-from saelab.kernels.csc import Pattern
 from torch import Tensor
+
+from saelab.kernels.csc import Pattern
 
 
 def sparse_decode(

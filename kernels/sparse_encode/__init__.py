@@ -9,10 +9,11 @@ pre-activation as it is: ReLU, a threshold and their gradients are element-wise 
 
 import torch
 from jaxtyping import Float
+from torch import Tensor
+
 from saelab.kernels.csc import Pattern
 from saelab.kernels.sparse_encode.cpu import SparseEncode, chunks
 from saelab.kernels.sparse_encode.select import Above, BatchTopK, Rule, TopK
-from torch import Tensor
 
 __all__ = ["Above", "BatchTopK", "Rule", "TopK", "sparse_encode"]
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from saelab.kernels.csc.cpu import bag
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from saelab.kernels.csc.cpu import bag
 
 # Bytes of pre-activations that exist at once. Every chunk packs W_enc anew: at d=576, n=9216 a batch of 2048 takes
 # 338 ms in chunks of 512 rows, 270 to 330 ms in chunks of 1024 or whole (two shared cores).
@@ -58,7 +59,8 @@ class Workspace(threading.local):
         """A [rows, columns] view of the buffer. It holds anything, and is overwritten by the next caller."""
         key = (like.device, like.dtype)
         if key not in self._buffers or self._buffers[key].numel() < rows * columns:
-            self._buffers[key] = torch.empty(rows * columns, device=like.device, dtype=like.dtype)
+            with torch.inference_mode(False):  # born inside, it could never be written outside
+                self._buffers[key] = torch.empty(rows * columns, device=like.device, dtype=like.dtype)
         return self._buffers[key][: rows * columns].view(rows, columns)
 
 
@@ -69,8 +71,8 @@ def chunks(
     x: Float[Tensor, "batch d_in"], W_enc: Float[Tensor, "d_in d_sae"], b_enc: Float[Tensor, "d_sae"]
 ) -> Iterator[Tensor]:
     """x W_enc + b_enc, some rows at a time and in order; each chunk is overwritten when the next is asked for."""
-    parts = -(-len(x) * len(b_enc) * x.element_size() // CHUNK_BYTES)
-    rows = -(-len(x) // parts)
+    parts = max(1, -(-len(x) * len(b_enc) * x.element_size() // CHUNK_BYTES))
+    rows = max(1, -(-len(x) // parts))
     buffer = _workspace.take(rows, len(b_enc), x)
     for part in x.split(rows):
         yield torch.addmm(b_enc, part, W_enc, out=buffer[: len(part)])

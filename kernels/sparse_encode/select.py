@@ -12,8 +12,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
-from saelab.kernels.csc import Pattern
 from torch import Tensor
+
+from saelab.kernels.csc import Pattern
 
 Chunks = Callable[[], Iterator[Tensor]]  # each call gives the same chunks of pre-activations from the start
 

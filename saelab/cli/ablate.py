@@ -22,16 +22,13 @@ def command(checkpoint: Path, features: tuple[int, ...], prompt: str, mode: str,
     \b
         saelab ablate runs/demo/sae/topk-2048-k32 --feature 12 --prompt "for i in range(10):"
     """
-    import torch
-
     from saelab.intervene import ablate
     from saelab.runs import index_of, language_model_of
     from saelab.sae import SAE
 
     sae, index = SAE.load(checkpoint), index_of(checkpoint)
     lm = language_model_of(sae)
-    means = torch.tensor([index.stats(feature).mean for feature in features])
-    result = ablate(lm, sae, features, lm.prompt(prompt), mode=mode, means=means)
+    result = ablate(lm, sae, features, lm.prompt(prompt), mode=mode, means=index.mean(features))
     columns = ["token", "activation", "next", "Δlogit full", "Δlogit direct", "Δloss", "KL"]
     table(f"{mode} ablation of {', '.join(map(str, features))} at {sae.metadata['hook_name']}", columns, result.rows())
     write_json(json_path, asdict(result))

@@ -14,6 +14,8 @@ from saelab.features.origin import FORMAT, refuse_stale
 from saelab.features.vocabulary import Vocabulary
 from saelab.store.sandbox import connect, literal
 
+PAGE_THREADS = 1  # a page's queries take a millisecond; on a busy machine a second thread is mostly waited for
+
 
 class Generation:
     """The database a pointer names: its facts, its connection, its token strings."""
@@ -27,7 +29,7 @@ class Generation:
                 f"{self.path} is missing or has not the size it was written with.\n"
                 f"  fix:   delete {root / 'CURRENT'} and run `saelab index` again"
             )
-        self._connection = _attach(root, self.path)
+        self._connection = attach(root, self.path, PAGE_THREADS)
         self.facts = _facts(self.cursor())
         self._refuse_other_format()
         self.checkpoint = (root / self.facts["checkpoint"]).resolve()
@@ -51,10 +53,10 @@ class Generation:
         return Vocabulary(self.cursor())
 
 
-def _attach(root: Path, path: Path) -> duckdb.DuckDBPyConnection:
+def attach(root: Path, path: Path, threads: int) -> duckdb.DuckDBPyConnection:
     """A sandbox of its own: one process may open an index twice, which two locked connections to a file cannot."""
     try:
-        connection = connect(None, [root])
+        connection = connect(None, [root], threads=threads)
         connection.execute(f"attach {literal(str(path.resolve()))} as app (read_only)")
         return connection
     except duckdb.Error as error:

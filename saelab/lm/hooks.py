@@ -20,7 +20,7 @@ Edit = Callable[[Tensor, int], Tensor]
 Hook = Callable[[Tensor], Tensor | None]
 
 
-class Enough(Exception):  # noqa: N818  (not an error: it ends a forward pass whose rest nobody needs)
+class Enough(Exception):
     """Raised inside a forward pass once every site that was asked for has been read."""
 
 

@@ -21,7 +21,12 @@ FLAGS = [
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ]  # fmt: skip
 PATIENCE = 240_000  # ms: a machine that does other things as well takes its time to load torch
-START = "import sys; from pathlib import Path; from saelab.app.launch import launch; launch(Path(sys.argv[1]), int(sys.argv[2]), False)"
+START = """
+import sys
+from pathlib import Path
+from saelab.app.launch import launch
+launch(Path(sys.argv[1]), port=int(sys.argv[2]), browser=False)
+"""
 SEEN = """() => {
     window.seen = new Set();
     const count = () => window.seen.add(document.querySelectorAll('.sl-text span[data-v^="p ="]').length);
@@ -73,7 +78,7 @@ def page() -> Iterator[Any]:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, headless=True)
-        opened = browser.new_page(viewport={"width": 1280, "height": 1000})
+        opened: Any = browser.new_page(viewport={"width": 1280, "height": 1000})
         opened.set_default_timeout(PATIENCE)
         opened.asked = []
         opened.on("request", lambda request: opened.asked.append(request.url))
@@ -84,8 +89,7 @@ def page() -> Iterator[Any]:
 def test_from_the_table_to_a_feature_to_steered_text_that_streams(address, page):
     page.goto(address)
     page.get_by_text("tokens indexed").wait_for()
-    table = page.get_by_test_id("stDataFrame").locator("canvas").first
-    table.wait_for()
+    table = page.get_by_test_id("stDataFrame").locator(".dvn-scroller")
     table.click(position={"x": 16, "y": 45})  # the box before the first row
     page.get_by_text("What it writes").wait_for()
     assert "feature=" in page.url

@@ -12,7 +12,7 @@ HOSTILE = ["<script>alert(1)</script>", "</span>", '"><img src=x onerror=alert(1
 @pytest.mark.parametrize("text", HOSTILE)
 def test_markup_in_a_token_is_shown_as_the_text_it_is(text):
     drawn = tokens.spans([text], [1.0], 1.0)
-    inner = re.fullmatch(r'<span class="s16" data-v="1.000">(.*)</span>', drawn)[1]
+    inner = drawn.removeprefix('<span class="s16" data-v="1.000">').removesuffix("</span>")
     assert not re.search(r"[<>\"']", inner)
     assert "&lt;" in drawn or "&amp;" in drawn or "&#x27;" in drawn
 
@@ -64,7 +64,10 @@ def test_a_number_that_is_none_has_no_step(value, maximum):
 
 
 def test_the_peak_is_marked():
-    assert tokens.spans(["a", "b"], [0.0, 2.0], 2.0, peak=1) == '<span>a</span><span class="s16 pk" data-v="2.000">b</span>'
+    assert (
+        tokens.spans(["a", "b"], [0.0, 2.0], 2.0, peak=1)
+        == '<span>a</span><span class="s16 pk" data-v="2.000">b</span>'
+    )
 
 
 def test_markdown_and_streamlit_directives_are_taken_literally():

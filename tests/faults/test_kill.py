@@ -8,19 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from saelab.cli import cli
+from verbs import run_verb
 
 KILLS = 5
 FORKS = multiprocessing.get_context("forkserver")  # imports once; each verb still is a process of its own
 FORKS.set_forkserver_preload(["saelab.cli", "saelab.harvest", "saelab.train", "saelab.runs", "transformer_lens"])
-
-
-def run_verb(arguments: list[str]) -> None:
-    import torch
-
-    torch.set_num_threads(1)
-    cli(arguments, standalone_mode=False)
 
 
 def fingerprint(folder: Path) -> dict[str, str]:

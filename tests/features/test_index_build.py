@@ -219,9 +219,11 @@ def test_a_folder_without_a_checkpoint_is_refused(planted, tmp_path):
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
+import saelab.atomic
 from saelab.features import IndexConfig, build_index
 from saelab.store import Store
 
+saelab.atomic._fsync = lambda path: None  # kill -9 takes nothing from the page cache
 checkpoint, store, whole, out = map(Path, sys.argv[1:])
 cfg = IndexConfig(chunk_rows=2, part_rows=2, bucket_rows=5)
 

@@ -1,6 +1,7 @@
 """Patterns that hold what goes wrong: empty rows, a feature active everywhere, features never active."""
 
 import torch
+
 from saelab.kernels.csc import Pattern
 
 SIZES = [(1, 1, 1), (3, 97, 1), (97, 3, 130), (130, 130, 3)]  # rows, features, width

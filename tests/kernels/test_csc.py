@@ -1,6 +1,7 @@
 import pytest
 import torch
 from patterns import SIZES, numbers, random_pattern
+
 from saelab.kernels.csc import Pattern, reference
 
 

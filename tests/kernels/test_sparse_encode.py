@@ -1,6 +1,7 @@
 import pytest
 import torch
 from patterns import numbers
+
 from saelab.kernels.sparse_encode import Above, BatchTopK, TopK, cpu, reference, sparse_encode
 
 SHAPES = [(1, 1, 1, 1), (3, 97, 130, 5), (97, 3, 130, 130), (130, 130, 97, 1)]  # rows, d_in, d_sae, k
@@ -136,3 +137,11 @@ def test_the_same_inputs_give_the_same_bits():
         values, _ = sparse_encode(x, leaves[0], leaves[1], BatchTopK(5), leaves[2])
         runs.append([values, *torch.autograd.grad(values.square().sum(), leaves)])
     assert all(a.equal(b) for a, b in zip(*runs, strict=True))
+
+
+def test_encoding_in_inference_mode_first_does_not_spoil_encoding_after_it():
+    x, W_enc, b_enc = torch.randn(5, 8), torch.randn(300, 8).t(), torch.zeros(300)
+    with torch.inference_mode():
+        inside, _ = sparse_encode(x, W_enc, b_enc, TopK(3))
+    outside, _ = sparse_encode(x, W_enc, b_enc, TopK(3))
+    assert torch.equal(inside, outside)
