@@ -29,7 +29,7 @@ from saelab.metrics import Reconstruction, dead_share, density, kl_divergence, r
 from saelab.sae import SAE
 from saelab.store import Store
 
-LOGITS_AT_ONCE = 2**26  # numbers in the logits of one batch: 256 MB in fp32
+LOGITS_AT_ONCE = 2**23  # numbers in the logits of one batch: 32 MB in fp32
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 EDGES = tuple(float(exponent) / 2 for exponent in range(-12, 1))  # log10 of density, half a decade each
 

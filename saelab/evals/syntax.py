@@ -35,8 +35,8 @@ BEYOND = 0.1  # and how far above the trivial F1 it has to be to be more than a 
 
 
 class Config(Settings):
-    tokens: int = Field(60_000, gt=0, description="Held-out tokens to label, both halves together.")
-    per_document: int = Field(2_048, gt=0, description="Tokens of one document, at most, spread evenly over it.")
+    tokens: int = Field(100_000, gt=0, description="Held-out tokens to label, both halves together.")
+    per_document: int = Field(4_096, gt=0, description="Tokens of one document, at most, spread evenly over it.")
     positives: int = Field(50, gt=0, description="Tokens a label needs in each half.")
     batch: int = Field(16, gt=0, description="Contexts of a forward pass.")
     seed: int = Field(0, description="Of the shuffled control.")
