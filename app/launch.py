@@ -46,10 +46,14 @@ def launch(folder: Path, port: int = 8501, browser: bool = True) -> None:
     """Serve the indexes of `folder` until interrupted. Raises SaelabError when there is none or the port is taken."""
     choices(folder)
     check_port(port)
+    import streamlit
     from streamlit.web import cli
 
     os.environ[FOLDER] = str(folder.resolve())
-    cli.main(arguments(port, browser), standalone_mode=False)
+    try:
+        cli.main(arguments(port, browser), standalone_mode=False)
+    finally:
+        streamlit.cache_resource.clear()  # DuckDB fills the terminal with complaints when the process ends before it
 
 
 def arguments(port: int, browser: bool) -> list[str]:

@@ -10,6 +10,7 @@ from saelab.evals import EVALS, feature_labels
 from saelab.features import build_index, write_labels
 from saelab.harvest import HarvestConfig, harvest
 from saelab.lm import LanguageModel
+from saelab.runs import keep_evaluation
 from saelab.sae import SAE
 from saelab.train import TrainConfig, train
 
@@ -71,6 +72,8 @@ def demo(out: Path, tokens: int = 600_000, passes: float = 2.0, progress: Progre
     index = build_index(checkpoint, store, out / "index" / NAME, lm=lm, progress=progress)
     sae = SAE.load(checkpoint)
     results = {name: each.run(sae, lm, store, each.Config(), progress) for name, each in EVALS.items()}
+    for name, result in results.items():
+        keep_evaluation(checkpoint, name, result.to_json())
     labels = feature_labels(results["syntax"])
     write_labels(index.path, labels)
     fidelity = results["fidelity"]

@@ -3,9 +3,11 @@
 A run is DIR/store, DIR/sae/<name>, DIR/index/<name>: a checkpoint's index has its name, two folders further up.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from saelab.atomic import write_json
 from saelab.contracts import Progress
 from saelab.errors import CheckpointError, FeatureIndexError, SaelabError
 from saelab.features import Index
@@ -14,6 +16,7 @@ from saelab.sae import SAE
 from saelab.store import Store
 
 
+@runtime_checkable
 class Artefact(Protocol):
     """What can be opened, checked and queried."""
 
@@ -40,10 +43,14 @@ class Checkpoint:
 
 def artefacts_in(folder: Path) -> list[Artefact]:
     """The artefact that `folder` is, or every artefact below it. Raises SaelabError when there is none."""
-    markers = {"store.json": Store.open, "cfg.json": Checkpoint, "index.json": Index.open}
+    markers: dict[str, Callable[[Path], Artefact]] = {
+        "store.json": Store.open,
+        "cfg.json": Checkpoint,
+        "index.json": Index.open,
+    }
     found: list[Artefact] = []
     for marker, open_it in markers.items():
-        found += [open_it(path.parent) for path in sorted(folder.glob(f"**/{marker}")) if path.parent.name != "pico"]
+        found += [open_it(path.parent) for path in sorted(folder.glob(f"**/{marker}"))]
     if not found:
         raise SaelabError(
             f"{folder} holds no store, checkpoint or index. `saelab demo --out {folder}` makes one of each."
@@ -92,3 +99,8 @@ def store_of(checkpoint: Path) -> Store:
 def language_model_of(sae: SAE, device: str = "auto") -> LanguageModel:
     """The language model whose activations this SAE reads, by the name its checkpoint holds."""
     return LanguageModel.load(str(sae.metadata["model_name"]), device=device)
+
+
+def keep_evaluation(checkpoint: Path, name: str, figures: dict[str, Any]) -> None:
+    """Write an evaluation's figures beside the weights, where the app looks for them."""
+    write_json(checkpoint / "evals" / f"{name}.json", figures)

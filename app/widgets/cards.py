@@ -69,20 +69,23 @@ def related(near: Sequence[Neighbour], together: Sequence[Coactive], how: dict[s
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Points the same way", anchor=False, help=how.get("how neighbours"))
-        _links([(one.feature, one.cosine, one.label) for one in near], "No decoder row is near.")
+        _links("near", [(one.feature, one.cosine, one.label) for one in near], "No decoder row is near.")
     with right:
         st.subheader("Fires together", anchor=False, help=how.get("how coactive"))
-        _links([(one.feature, one.jaccard, one.label) for one in together], "It shares its tokens with none.")
+        _links(
+            "together", [(one.feature, one.jaccard, one.label) for one in together], "It shares its tokens with none."
+        )
 
 
-def _links(found: Sequence[tuple[int, float, Label | None]], nothing: str) -> None:
+def _links(name: str, found: Sequence[tuple[int, float, Label | None]], nothing: str) -> None:
     if not found:
         st.caption(nothing)
-    with st.container(gap=None):
+    with st.container(gap=None, key=f"links {name}"):
         for feature, value, label in found[:SHOWN]:
-            name = f" · {tokens.markdown(label.text)}" if label else ""
+            stands_for = f" {tokens.markdown(label.text)}" if label else ""
             query = {**pickers.here(), "feature": str(feature)}
-            st.page_link("views/feature.py", label=f"`{value:.2f}` **{feature}**{name}", icon="", query_params=query)
+            st.page_link("views/feature.py", label=f"`{value:.2f}` **{feature}**{stands_for}", icon="",
+                         width="stretch", query_params=query)  # fmt: skip
 
 
 def onward(feature: int, here: str = "feature") -> None:

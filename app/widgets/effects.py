@@ -46,7 +46,7 @@ def figure(result: Ablation) -> go.Figure:
     )  # fmt: skip
     for row, title in enumerate(PANELS, start=1):
         chart.update_yaxes(title=title, row=row, col=1, zeroline=True)
-    labels = [tokens.escaped(token) for token in result.tokens]
+    labels = [tokens.tick(token) for token in result.tokens]
     chart.update_xaxes(
         tickmode="array", tickvals=list(range(len(labels))), ticktext=labels, tickangle=-90, showgrid=False,
         tickfont={"family": "Source Code Pro, monospace", "size": 11}, range=[-0.6, len(labels) - 0.4],
@@ -66,7 +66,7 @@ def table(result: Ablation) -> None:
     """What an ablation changes, a line per token."""
     names = ("token", "activation", "next", "full", "direct", "loss", "kl")
     rows = [
-        (tokens.visible(token), act, None if following is None else tokens.visible(following), *numbers)
+        (tokens.named(token), act, None if following is None else tokens.named(following), *numbers)
         for token, act, following, *numbers in result.rows()
     ]
     columns = {
@@ -88,7 +88,7 @@ def changed_tokens(result: Ablation) -> None:
     places = range(len(result.tokens))
     most = max(places, key=lambda place: result.full.kl[place])
     place = st.selectbox("Predictions after token", places, index=most,
-                         format_func=lambda i: f"{i}: {tokens.visible(result.tokens[i])}")  # fmt: skip
+                         format_func=lambda i: f"{i}: {tokens.named(result.tokens[i])}")  # fmt: skip
     up, down = st.columns(2, gap="medium")
     up.html(tokens.changes("logit rises", [astuple(one) for one in result.full.raised[place]], "up"))
     down.html(tokens.changes("logit falls", [astuple(one) for one in result.full.lowered[place]], "down"))

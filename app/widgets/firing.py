@@ -80,12 +80,12 @@ def where(found: TextActivations, chosen: int, index: Index) -> None:
 def _table(rows: Sequence[FiringFeature], pieces: Sequence[str], key: str) -> int | None:
     values = {
         "feature": [row.feature for row in rows],
-        "label": [tokens.visible(row.label.text) if row.label else None for row in rows],
+        "label": [tokens.visible(row.label.text) if row.label else "" for row in rows],
         "specificity": [row.specificity for row in rows],
         "max": [row.max for row in rows],
         "sum": [row.sum for row in rows],
         "tokens": [row.tokens for row in rows],
-        "at": [tokens.visible(pieces[row.peak]) for row in rows],
+        "at": [tokens.named(pieces[row.peak]) for row in rows],
     }
     columns = {
         "feature": tables.FEATURE,

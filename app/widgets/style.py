@@ -22,6 +22,11 @@ _PAGE = {
 
 RULES = """
 .stTextArea textarea { font-family: "Source Code Pro", ui-monospace, Menlo, Consolas, monospace; font-size: .84rem; }
+[class*="st-key-links"] a { background: none; padding: .1rem .2rem; min-height: 0; }
+[class*="st-key-links"] a:hover { background: var(--sl-faint); }
+[class*="st-key-links"] a * { white-space: nowrap; overflow: hidden; text-overflow: ellipsis; font-weight: 400; }
+[class*="st-key-links"] a strong { font-weight: 600; }
+[class*="st-key-links"] a p { font-size: .84rem; }
 .sl-list { display: flex; flex-direction: column; }
 .sl-ex { display: grid; grid-template-columns: 6.6rem minmax(0, 1fr); gap: 1rem; align-items: baseline;
   padding: .32rem .1rem; border-bottom: 1px solid var(--sl-faint); }
@@ -34,7 +39,7 @@ RULES = """
 .sl-body span, .sl-text span { display: inline-block; white-space: pre; line-height: 1.4;
   border-radius: 3px; unicode-bidi: isolate; position: relative; max-width: 100%; }
 .sl-body i, .sl-text i { font-style: normal; opacity: .45; }
-.sl-body .pk { box-shadow: 0 0 0 1.5px var(--sl-blue); }
+.sl-body .pk, .sl-text .pk { box-shadow: 0 0 0 1.5px var(--sl-blue); }
 .sl-text .prompt { color: var(--sl-muted); display: inline; white-space: pre-wrap; }
 .sl-body span[data-v]:hover, .sl-text span[data-v]:hover { outline: 1.5px solid var(--sl-ink); z-index: 20; }
 .sl-body span[data-v]:hover::after, .sl-text span[data-v]:hover::after { content: attr(data-v); position: absolute;

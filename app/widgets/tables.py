@@ -20,7 +20,7 @@ def features(rows: Sequence[FeatureRow], key: str) -> int | None:
     """The table of features; the feature of the row that was clicked."""
     values: dict[str, list[Any]] = {
         "feature": [row.feature for row in rows],
-        "label": [visible(row.label.text) if row.label else None for row in rows],
+        "label": [visible(row.label.text) if row.label else "" for row in rows],
         "f1": [row.label.f1 if row.label else None for row in rows],
         "density": [100 * row.density for row in rows],
         "count": [row.count for row in rows],
@@ -44,7 +44,8 @@ def features(rows: Sequence[FeatureRow], key: str) -> int | None:
 def filled(columns: dict[str, Any], values: dict[str, list[Any]]) -> dict[str, Any]:
     """The columns that say something; None hides one that is empty throughout."""
     return {
-        name: column if any(value is not None for value in values[name]) else None for name, column in columns.items()
+        name: column if any(value not in (None, "") for value in values[name]) else None
+        for name, column in columns.items()
     }
 
 

@@ -33,6 +33,16 @@ def _sign(character: str) -> str:
     return character
 
 
+def named(text: str) -> str:
+    """A token as a name, in a table or on an axis: nothing but spaces becomes ␣, which can be seen."""
+    return visible(text) if text.strip(" ") else "␣" * len(text)
+
+
+def tick(text: str) -> str:
+    """A token as a label of a chart, where Plotly reads tags and these three entities, but no &quot;."""
+    return html.escape(named(text), quote=False)
+
+
 def escaped(text: str) -> str:
     """`text` as the content of an element or an attribute."""
     return html.escape(visible(text), quote=True)

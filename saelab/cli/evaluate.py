@@ -8,7 +8,7 @@ from saelab.contracts import Progress
 from saelab.errors import ConfigError
 from saelab.evals import EVALS, feature_labels
 from saelab.features import write_labels
-from saelab.runs import index_folder, language_model_of, store_of
+from saelab.runs import index_folder, keep_evaluation, language_model_of, store_of
 from saelab.sae import SAE
 from saelab.store import Store
 
@@ -25,6 +25,7 @@ def evaluate(checkpoint: Path, names: Sequence[str], store_path: Path | None, pr
     for name in names or EVALS:
         evaluation = EVALS[name]
         results[name] = evaluation.run(sae, lm, store, evaluation.Config(), progress)
+        keep_evaluation(checkpoint, name, results[name].to_json())
     if "syntax" in results and index_folder(checkpoint).is_dir():
         write_labels(index_folder(checkpoint), feature_labels(results["syntax"]))
     return results

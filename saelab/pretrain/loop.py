@@ -21,11 +21,9 @@ from saelab.pretrain.windows import epoch_batches
 def build_model(cfg: PretrainConfig, bos: int) -> GPT2LMHeadModel:
     """A GPT-2 with random weights of the configured size; no dropout (few passes over the data)."""
     torch.manual_seed(cfg.train.seed)
-    shape = cfg.model.model_dump()
-    no_dropout = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    return GPT2LMHeadModel(
-        GPT2Config(vocab_size=cfg.vocab_size, bos_token_id=bos, eos_token_id=bos, **shape, **no_dropout)
-    )
+    no_dropout: dict[str, Any] = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    shape: dict[str, Any] = {**cfg.model.model_dump(), **no_dropout}
+    return GPT2LMHeadModel(GPT2Config(vocab_size=cfg.vocab_size, bos_token_id=bos, eos_token_id=bos, **shape))
 
 
 def learning_rate(cfg: OptimiserConfig, step: int, steps: int) -> float:
@@ -63,7 +61,8 @@ class Training:
 
     def __init__(self, cfg: PretrainConfig, documents: Sequence[Tensor], bos: int, device: torch.device) -> None:
         self.cfg, self.documents, self.bos, self.device = cfg, documents, bos, device
-        self.model = build_model(cfg, bos).to(device)
+        self.model = build_model(cfg, bos)
+        nn.Module.to(self.model, device)
         decayed = [p for p in self.model.parameters() if p.ndim >= 2]
         plain = [p for p in self.model.parameters() if p.ndim < 2]
         groups = [{"params": decayed, "weight_decay": cfg.train.weight_decay}, {"params": plain, "weight_decay": 0.0}]

@@ -69,7 +69,8 @@ def _tokenizer(cfg: PretrainConfig, train: list[Document]) -> PreTrainedTokenize
     if not (cfg.out / "tokenizer.json").is_file():
         trained = train_tokenizer((d.text for d in train), cfg.vocab_size, cfg.model.n_positions)
         trained.save_pretrained(cfg.out)
-    return AutoTokenizer.from_pretrained(cfg.out)
+    loaded: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(cfg.out)  # type: ignore[assignment]
+    return loaded
 
 
 def _tokens(tokenizer: PreTrainedTokenizerFast, document: Document) -> Tensor:

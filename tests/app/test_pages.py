@@ -156,7 +156,7 @@ def test_an_ablation_in_the_link_is_measured_at_every_token(open_page, busiest):
     assert not app.exception
     assert not app.error
     table = app.dataframe[0].value
-    assert table["token"].tolist()[1:] == list("import os")
+    assert table["token"].tolist()[1:] == list("import␣os")
     assert len(app.get("plotly_chart")) == 1
 
 

@@ -43,6 +43,12 @@ def test_what_cannot_be_seen_gets_a_sign_and_what_can_be_stays(text, seen):
     assert tokens.visible(text) == seen
 
 
+def test_a_token_of_spaces_can_be_seen_in_a_table_and_quotes_stay_quotes_on_an_axis():
+    assert tokens.named("    ") == "␣␣␣␣"
+    assert tokens.named(" a") == " a"
+    assert tokens.tick('"""<b>&') == '"""&lt;b&gt;&amp;'
+
+
 def test_a_line_break_can_be_kept_beside_its_sign():
     assert tokens.spans(["a\n"], [0.0], 1.0, lines=True) == "<span>a<i>↵</i></span>\n"
     assert tokens.spans(["a\n"], [0.0], 1.0) == "<span>a<i>↵</i></span>"

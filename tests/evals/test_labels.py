@@ -111,6 +111,13 @@ def test_line_breaks_know_the_depth_they_lead_to():
     assert mark(lines).spans["line break before blank"] == [(13, 14)]
 
 
+def test_line_breaks_know_whether_prose_comes_next():
+    source = 'def f():\n    """Doc."""\n\n    # why\n    return 1  # what\n'
+    spans = mark(source).spans
+    assert spans["line break before docstring"] == [(8, 9)]
+    assert spans["line break before comment"] == [(23, 24), (24, 25)]
+
+
 def test_characters_beyond_ascii_do_not_shift_what_follows_them():
     assert found("called name", 'é = "ü"; größe(é)\n') == ["größe"]
     assert found("assigned variable", 'x = "ü"; größe = 1\n') == ["x", "größe"]
