@@ -97,7 +97,7 @@ class Unembedding(LanguageModel):
         return [VOCABULARY[i] for i in ids]
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)  # other rooms test what happens when the disk is full
 def no_waiting_for_the_disk() -> Iterator[None]:
     """What survives a power cut cannot be tested here, and waiting for it takes half of the time of a tiny build."""
     with pytest.MonkeyPatch.context() as patched:
