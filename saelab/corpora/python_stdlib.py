@@ -4,6 +4,7 @@ Licence: the Python Software Foundation License. saelab reads the copy that come
 interpreter and ships none of it.
 """
 
+import os
 import sysconfig
 import tokenize
 from collections.abc import Iterator
@@ -47,10 +48,12 @@ class PythonStdlib:
         return content_hash([[document.name, content_hash(document.text)] for document in self.documents()])
 
     def _modules(self) -> Iterator[tuple[str, Path]]:
-        for path in self.root.rglob("*.py"):
-            parts = path.relative_to(self.root).with_suffix("").parts
-            if self._wanted(parts):
-                yield ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts), path
+        for folder, inner, files in os.walk(self.root):
+            inner[:] = [name for name in inner if name not in NOT_LIBRARY]  # site-packages can hold gigabytes
+            for path in (Path(folder) / name for name in files if name.endswith(".py")):
+                parts = path.relative_to(self.root).with_suffix("").parts
+                if self._wanted(parts):
+                    yield ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts), path
 
     def _wanted(self, parts: tuple[str, ...]) -> bool:
         if NOT_LIBRARY & set(parts) or parts[0].startswith(("config-", "_sysconfigdata")):
