@@ -60,7 +60,7 @@ def train_config(out: Path, passes: float, tokens: int) -> TrainConfig:
     return settings(TrainConfig, values, where="demo")
 
 
-def demo(out: Path, tokens: int = 600_000, passes: float = 2.0, progress: Progress | None = None) -> Demo:
+def demo(out: Path, tokens: int = 400_000, passes: float = 2.5, progress: Progress | None = None) -> Demo:
     """Run it all under `out`. Every step goes on where an earlier call stopped."""
     harvesting, training = harvest_config(out, tokens), train_config(out, passes, tokens)
     out.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from saelab.cli.output import console, json_option, progress, table, write_json
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True)
-@click.option("--tokens", default=600_000, show_default=True, help="Tokens of text to harvest.")
+@click.option("--tokens", default=400_000, show_default=True, help="Tokens of text to harvest.")
 @json_option
 def command(out: Path, tokens: int, json_path: Path | None) -> None:
     """The whole way on the bundled model, offline: harvest, train, index, measure, label. Minutes on two cores.

@@ -20,7 +20,7 @@ class HarvestConfig(Settings):
     chat: bool = Field(False, description="Put each document into the model's chat template, as what a user says.")
     dtype: Literal["bfloat16", "float16", "float32"] = Field("bfloat16", description="How activations are stored.")
     compute_dtype: Literal["float32", "bfloat16"] = Field("float32", description="What the model computes in.")
-    batch: int = Field(16, gt=0, description="Contexts of a forward pass.")
+    batch: int = Field(8, gt=0, description="Contexts of a forward pass.")
     shard_rows: int = Field(65_536, gt=0, description="Rows of a shard, at most; a shard is written as a whole.")
     device: str = Field("auto", description="Where the model runs: auto, cpu, cuda.")
     out: Path = Field(Path("runs/pico/store"), description="Folder of the store.")

@@ -19,10 +19,14 @@ from saelab.pretrain.windows import epoch_batches
 
 
 def build_model(cfg: PretrainConfig, bos: int) -> GPT2LMHeadModel:
-    """A GPT-2 with random weights of the configured size; no dropout (few passes over the data)."""
+    """A GPT-2 with random weights of the configured size; no dropout (few passes over the data).
+
+    GPT-2's own activation under the name that has a fused kernel: as "gelu_new" the same function is eight
+    elementwise passes, a quarter of the whole forward pass on two cores.
+    """
     torch.manual_seed(cfg.train.seed)
     no_dropout: dict[str, Any] = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    shape: dict[str, Any] = {**cfg.model.model_dump(), **no_dropout}
+    shape: dict[str, Any] = {**cfg.model.model_dump(), **no_dropout, "activation_function": "gelu_pytorch_tanh"}
     return GPT2LMHeadModel(GPT2Config(vocab_size=cfg.vocab_size, bos_token_id=bos, eos_token_id=bos, **shape))
 
 

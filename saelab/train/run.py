@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from saelab.contracts import Progress, Silent
+from saelab.memory import keep_freed_memory
 from saelab.train.config import TrainConfig
 from saelab.train.data import RowSource, rows_of
 from saelab.train.loop import Pass
-from saelab.train.memory import keep_freed_memory
 from saelab.train.normalise import normalisation_of
 from saelab.train.plans import Plan, plans
 from saelab.train.record import begin, finish, finished, read_record

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from saelab.cli import VERBS, cli
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-TOKENS = 40_000  # enough for every step to do its work; the figures of the full demo need 600,000
+TOKENS = 40_000  # enough for every step to do its work; the figures of the full demo need 400,000
 
 
 @pytest.fixture(scope="module")

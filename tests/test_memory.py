@@ -1,6 +1,6 @@
 import platform
 
-from saelab.train.memory import keep_freed_memory
+from saelab.memory import keep_freed_memory
 
 
 def test_glibc_takes_the_settings_and_any_other_library_is_left_alone():
