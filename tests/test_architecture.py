@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"kernels": ROOT / "kernels", "app": ROOT / "app"}
 
-OPEN = {"errors", "contracts", "config", "metrics", "atomic", "memory"}  # to every room but kernels
+OPEN = {"errors", "contracts", "config", "metrics", "atomic", "process"}  # to every room but kernels
 MAY_IMPORT: dict[str, set[str]] = {
     "kernels": set(),
     "corpora": set(),

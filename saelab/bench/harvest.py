@@ -65,7 +65,7 @@ class HarvestBench:
 
 def bench_harvest(
     model: str = "pico",
-    tokens: int = 32_768,
+    tokens: int = 131_072,
     repeats: int = 3,
     progress: Progress | None = None,
     lm: LanguageModel | None = None,
@@ -74,7 +74,7 @@ def bench_harvest(
     progress = progress or Silent()
     progress.start("bench harvest", 2 * repeats, "runs")
     with TemporaryDirectory(prefix="saelab-bench-") as folder:
-        values = {"model": model, "tokens": tokens, "heldout_tokens": 0, "shard_rows": max(1, tokens // 4)}
+        values = {"model": model, "tokens": tokens, "heldout_tokens": 0, "shard_rows": max(1, tokens // 2)}
         cfg = HarvestConfig.model_validate(values)
         lm = lm or load_model(cfg)
         cfg = cfg.model_copy(update={"sites": [f"resid_post.{max(0, lm.n_layers - 2)}-{lm.n_layers - 1}"]})

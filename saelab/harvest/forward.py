@@ -20,8 +20,11 @@ def shard_activations(
     shard made again after a crash is the same to the bit.
     """
     out = {site: torch.empty(plan.rows, lm.d_site(site), dtype=dtype) for site in sites}
+    starts = torch.searchsorted(plan.of, torch.arange(len(plan.contexts) + 1)).tolist()  # rows lie context by context
     for chosen, ids in padded_batches(plan.contexts, batch, lm.bos or 0):
-        rows, cells = _rows_of(plan, chosen, ids.shape[1])
+        of_each = [torch.arange(starts[number], starts[number + 1]) for number in chosen.tolist()]
+        rows = torch.cat(of_each)
+        cells = torch.cat([plan.at[part] + slot * ids.shape[1] for slot, part in enumerate(of_each)])
         acts = lm.activations(ids.to(lm.device), sites)
         cells = cells.to(lm.device)
         for site in sites:
@@ -40,10 +43,3 @@ def padded_batches(
         ids = [contexts[number].ids + [pad] * (length - len(contexts[number].ids)) for number in chosen]
         yield torch.tensor(chosen), torch.tensor(ids)
 
-
-def _rows_of(plan: ShardPlan, chosen: Int[Tensor, "batch"], length: int) -> tuple[Tensor, Tensor]:
-    """The plan's rows that lie in these contexts, and the cell of the flattened [batch, tokens] each is found in."""
-    slot = torch.full((len(plan.contexts),), -1)
-    slot[chosen] = torch.arange(len(chosen))
-    rows = (slot[plan.of] >= 0).nonzero().squeeze(1)
-    return rows, slot[plan.of[rows]] * length + plan.at[rows]

@@ -12,6 +12,7 @@ from saelab.harvest.cost import estimate, load_model, site_widths
 from saelab.harvest.forward import shard_activations
 from saelab.harvest.plan import ShardPlan, SplitPlan, context_length
 from saelab.lm import LanguageModel
+from saelab.process import stay_on_one_core
 from saelab.store import Store, StoreWriter
 from saelab.store.ahead import ahead
 from saelab.store.layout import DTYPES, SPLITS
@@ -87,7 +88,7 @@ class Harvest:
         self.progress.start(f"harvest {split}", wanted, "tokens")
         written: Future[None] | None = None
         last: ShardPlan | None = None
-        with ThreadPoolExecutor(1) as background, closing(ahead(plan.shards(), 1)) as shards:
+        with ThreadPoolExecutor(1, initializer=stay_on_one_core) as background, closing(ahead(plan.shards(), 1)) as shards:
             for last in shards:
                 if not writer.done(split, last.number):
                     acts = shard_activations(self.lm, last, list(self.widths), self.cfg.batch, DTYPES[self.cfg.dtype])

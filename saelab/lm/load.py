@@ -19,7 +19,7 @@ import saelab
 from saelab.errors import ModelError
 from saelab.lm import smollm2
 from saelab.lm.quiet import quiet
-from saelab.memory import keep_freed_memory
+from saelab.process import keep_freed_memory
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 HUB_FILES = ["*.json", "model*.safetensors", "tokenizer.model", "merges.txt", "vocab.txt", "*.jinja"]

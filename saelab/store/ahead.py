@@ -5,6 +5,8 @@ import threading
 from collections.abc import Generator, Iterator
 from typing import Any, TypeVar
 
+from saelab.process import stay_on_one_core
+
 T = TypeVar("T")
 _END = object()
 
@@ -37,6 +39,7 @@ def ahead(source: Iterator[T], depth: int) -> Generator[T, None, None]:
 
 
 def _fill(source: Iterator[Any], ready: queue.SimpleQueue, slots: threading.Semaphore, stop: threading.Event) -> None:
+    stay_on_one_core()
     try:
         while slots.acquire() and not stop.is_set():
             item = next(source, _END)

@@ -42,8 +42,10 @@ class ShardColumns:
     contexts: int
 
 
-def encode(columns: ShardColumns, act: Float[Tensor, "rows d"], site: SiteInfo, row_group: int) -> pa.Buffer:
-    """The bytes of the parquet file. The norm is that of the row as stored."""
+def encode(
+    columns: ShardColumns, act: Float[Tensor, "rows d"], norm: Float[Tensor, "rows"], site: SiteInfo, row_group: int
+) -> pa.Buffer:
+    """The bytes of the parquet file; `norm` as `norms` gives it."""
     arrays = [pa.array(getattr(columns, name).to(torch.int32).numpy()) for name in META]
     raw = pa.py_buffer(act.contiguous().view(torch.uint8).numpy())
     rows = pa.FixedSizeBinaryArray.from_buffers(pa.binary(site.row_bytes), len(act), [None, raw])
@@ -51,7 +53,7 @@ def encode(columns: ShardColumns, act: Float[Tensor, "rows d"], site: SiteInfo, 
         [*((name, pa.int32()) for name in META), ("norm", pa.float32()), ("act", pa.binary(site.row_bytes))],
         metadata={"saelab": json.dumps(site.model_dump())},
     )
-    table = pa.table([*arrays, pa.array(_norms(act).numpy()), rows], schema=schema)
+    table = pa.table([*arrays, pa.array(norm.numpy()), rows], schema=schema)
     data = to_parquet(table, row_group, plain={"act"})
     at = 0
     for place in places_in(pq.read_metadata(pa.BufferReader(data))):
@@ -78,8 +80,8 @@ def to_parquet(table: pa.Table, row_group: int, plain: Iterable[str] = ()) -> pa
     return sink.getvalue()
 
 
-def _norms(act: Float[Tensor, "rows d"], step: int = 4096) -> Float[Tensor, "rows"]:
-    """|row| in fp32, a few thousand rows at a time: a whole wide shard in fp32 would not fit beside itself."""
+def norms(act: Float[Tensor, "rows d"], step: int = 4096) -> Float[Tensor, "rows"]:
+    """|row| in fp32, of the row as stored, a few thousand rows at a time: a whole wide shard in fp32 would not fit beside itself."""
     parts = [torch.linalg.vector_norm(part.float(), dim=1) for part in act.split(step)]
     return torch.cat(parts) if parts else torch.empty(0)
 

@@ -118,10 +118,11 @@ class StoreWriter:
             atomic.write_json(self.path / "store.json", self.info.model_dump(mode="json"))
         for site, info in self.info.sites.items():
             rows = acts[site].to(DTYPES[info.dtype])
-            _require_finite(rows, site, info)
+            norm = shard.norms(rows)
+            _require_finite(rows, norm, site, info)
             path = shard_path(self.path, split, site, number)
             place = {name: getattr(columns, name) for name in ("first_row", "first_ctx", "contexts")}
-            _write(path, shard.encode(columns, rows, info, self.info.row_group), rows=len(rows), **place)
+            _write(path, shard.encode(columns, rows, norm, info, self.info.row_group), rows=len(rows), **place)
 
     def write_documents(self, split: str, names: Mapping[int, str]) -> None:
         """Write the names of a split's documents by number."""
@@ -206,8 +207,8 @@ def _write(path: Path, data: pa.Buffer, **about: int) -> None:
     atomic.write_json(path.with_suffix(".json"), marker.model_dump())
 
 
-def _require_finite(rows: Float[Tensor, "rows d"], site: str, info: SiteInfo) -> None:
-    if not rows.isfinite().all():
+def _require_finite(rows: Float[Tensor, "rows d"], norm: Float[Tensor, "rows"], site: str, info: SiteInfo) -> None:
+    if not norm.isfinite().all() and not rows.isfinite().all():  # a norm may also overflow
         raise StoreError(
             f"{site} has activations that {info.dtype} cannot hold (infinite or not a number).\n"
             f"  fix:   set dtype to bfloat16 or float32"

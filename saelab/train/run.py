@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from saelab.contracts import Progress, Silent
-from saelab.memory import keep_freed_memory
+from saelab.process import keep_freed_memory
 from saelab.train.config import TrainConfig
 from saelab.train.data import RowSource, rows_of
 from saelab.train.loop import Pass
