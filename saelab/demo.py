@@ -1,12 +1,13 @@
 """The whole way on the bundled model: text -> activations -> SAE -> index -> figures and labelled features."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from saelab.config import settings, write_yaml
 from saelab.contracts import Progress
-from saelab.evals import EVALS, feature_labels
+from saelab.evals import EVALS, FeatureLabel, feature_labels
 from saelab.features import build_index, write_labels
 from saelab.harvest import HarvestConfig, harvest
 from saelab.lm import LanguageModel
@@ -19,17 +20,6 @@ SITE = "resid_post.2"
 
 
 @dataclass(frozen=True)
-class LabelledFeature:
-    """A feature, the syntax it stands for, and how well that held on documents it was not chosen on."""
-
-    feature: int
-    label: str
-    f1: float
-    precision: float
-    recall: float
-
-
-@dataclass(frozen=True)
 class Demo:
     """Where everything lies, and the figures the last tables show."""
 
@@ -39,7 +29,7 @@ class Demo:
     l0: float
     dead_share: float
     ce_recovered: float
-    features: list[LabelledFeature]
+    features: list[FeatureLabel]  # the best one of each label
     evaluations: dict[str, Any]
 
 
@@ -60,7 +50,7 @@ def train_config(out: Path, passes: float, tokens: int) -> TrainConfig:
     return settings(TrainConfig, values, where="demo")
 
 
-def demo(out: Path, tokens: int = 400_000, passes: float = 2.5, progress: Progress | None = None) -> Demo:
+def demo(out: Path, tokens: int = 600_000, passes: float = 2.0, progress: Progress | None = None) -> Demo:
     """Run it all under `out`. Every step goes on where an earlier call stopped."""
     harvesting, training = harvest_config(out, tokens), train_config(out, passes, tokens)
     out.mkdir(parents=True, exist_ok=True)
@@ -74,8 +64,7 @@ def demo(out: Path, tokens: int = 400_000, passes: float = 2.5, progress: Progre
     results = {name: each.run(sae, lm, store, each.Config(), progress) for name, each in EVALS.items()}
     for name, result in results.items():
         keep_evaluation(checkpoint, name, result.to_json())
-    labels = feature_labels(results["syntax"])
-    write_labels(index.path, labels)
+    write_labels(index.path, feature_labels(results["syntax"]))
     fidelity = results["fidelity"]
     return Demo(
         folder=out,
@@ -84,19 +73,17 @@ def demo(out: Path, tokens: int = 400_000, passes: float = 2.5, progress: Progre
         l0=fidelity.l0,
         dead_share=fidelity.dead_share,
         ce_recovered=fidelity.ce_recovered,
-        features=best_of_each_label(labels),
+        features=best_of_each_label(results["syntax"].features),
         evaluations={name: result.to_json() for name, result in results.items()},
     )
 
 
-def best_of_each_label(labels: dict[int, dict[str, Any]], top: int = 10) -> list[LabelledFeature]:
-    """The `top` labels that a feature stands for best, each with that one feature."""
-    ranked = sorted(labels.items(), key=lambda item: (-item[1]["f1"], item[0]))
-    best: dict[str, LabelledFeature] = {}
-    for feature, found in ranked:
-        figures = {key: found[key] for key in ("label", "f1", "precision", "recall")}
-        best.setdefault(found["label"], LabelledFeature(feature=feature, **figures))
-    return list(best.values())[:top]
+def best_of_each_label(features: Iterable[FeatureLabel]) -> list[FeatureLabel]:
+    """For every label the feature that stands for it best, by falling F1."""
+    best: dict[str, FeatureLabel] = {}
+    for one in sorted(features, key=lambda one: (-one.f1, one.feature)):
+        best.setdefault(one.label, one)
+    return list(best.values())
 
 
 def as_json(result: Demo) -> dict[str, Any]:

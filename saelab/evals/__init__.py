@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from saelab.config import Settings
 from saelab.evals import fidelity, syntax
-from saelab.evals.syntax import feature_labels
+from saelab.evals.syntax import FeatureLabel, feature_labels
 
 
 class Result(Protocol):
@@ -37,4 +37,4 @@ EVALS: dict[str, Eval] = {
     "syntax": syntax,
 }
 
-__all__ = ["EVALS", "Eval", "Result", "feature_labels"]
+__all__ = ["EVALS", "Eval", "FeatureLabel", "Result", "feature_labels"]

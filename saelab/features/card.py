@@ -7,12 +7,12 @@ from saelab.features.histogram import histogram
 from saelab.features.logits import effects
 from saelab.features.neighbours import coactive, neighbours
 from saelab.features.records import FeatureCard, Label
-from saelab.features.stats import stats
+from saelab.features.stats import of_row
 from saelab.features.vocabulary import Vocabulary
 
 _LISTS = (
     "first_bin", "counts", "promoted", "promoted_by", "suppressed", "suppressed_by",
-    "near", "near_cosine", "together", "together_jaccard", "together_count",
+    "near", "near_cosine", "together", "together_jaccard", "together_count", "stats",
 )  # fmt: skip
 
 
@@ -29,9 +29,9 @@ def card(
     strongest, sampled = examples(cursor, vocabulary, feature, top, quantiles)
     row = cursor.execute(f"select {', '.join(_LISTS)} from pages where feature = ?", [feature]).fetchone()
     assert row is not None, feature
-    first, counts, up, up_by, down, down_by, near, near_by, both, both_by, both_count = row
+    first, counts, up, up_by, down, down_by, near, near_by, both, both_by, both_count, figures = row
     return FeatureCard(
-        stats=stats(cursor, feature),
+        stats=of_row(figures),
         label=labels.get(feature),
         histogram=histogram(first, counts),
         top=strongest,

@@ -9,7 +9,7 @@ from typing import Any
 
 from saelab.errors import CheckpointError, FeatureIndexError
 
-FORMAT = 2
+FORMAT = 3
 WEIGHTS = "sae_weights.safetensors"
 
 

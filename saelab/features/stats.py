@@ -1,6 +1,7 @@
 """One feature's numbers, and the maxima that steering counts in."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from saelab.features.records import FeatureStats
 
 LEVELS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
+_WHOLE = ("feature", "count", "contexts")
 _PLAIN = (
     "feature", "count", "contexts", "density", "max", "mean", "std",
     "cosine", "encoder_norm", "decoder_norm", "b_enc", "threshold",
@@ -22,13 +24,20 @@ def level_column(level: float) -> str:
     return f"q{round(100 * level)}"
 
 
+COLUMNS = (*_PLAIN, *map(level_column, LEVELS))
+
+
 def stats(cursor: duckdb.DuckDBPyConnection, feature: int) -> FeatureStats:
     """The statistics of one feature, which must exist."""
-    columns = ", ".join([*_PLAIN, *map(level_column, LEVELS)])
-    row = cursor.execute(f"select {columns} from features where feature = ?", [feature]).fetchone()
+    row = cursor.execute(f"select {', '.join(COLUMNS)} from features where feature = ?", [feature]).fetchone()
     assert row is not None, feature
-    quantiles = tuple(zip(LEVELS, row[len(_PLAIN) :], strict=True))
-    return FeatureStats(**dict(zip(_PLAIN, row, strict=False)), quantiles=quantiles)
+    return of_row(row)
+
+
+def of_row(row: Sequence[Any]) -> FeatureStats:
+    """From the values of COLUMNS."""
+    named = dict(zip(_PLAIN, row, strict=False)) | {name: int(row[_PLAIN.index(name)]) for name in _WHOLE}
+    return FeatureStats(**named, quantiles=tuple(zip(LEVELS, row[len(_PLAIN) :], strict=True)))
 
 
 def maximum(cursor: duckdb.DuckDBPyConnection, features: Sequence[int]) -> Float[Tensor, "n"]:

@@ -13,7 +13,7 @@ class Vocabulary:
 
     def strings(self, ids: Sequence[int]) -> tuple[str, ...] | None:
         """The strings of `ids`, None when there are none. They are data, not HTML: whoever draws them escapes them."""
-        return tuple(self._tokens[i] for i in ids) if self._tokens else None
+        return tuple(map(self._tokens.__getitem__, ids)) if self._tokens else None
 
     def containing(self, text: str) -> list[int]:
         """The tokens whose string contains `text`, whatever its case."""
