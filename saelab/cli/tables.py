@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 
 from saelab.cli import VERBS
 
@@ -43,9 +44,9 @@ def corpora() -> str:
 
 
 def first_line(thing: object) -> str:
-    """The first sentence of the module that defines `thing`."""
-    name = getattr(thing, "__module__", None) or type(thing).__module__
-    return (sys.modules[name].__doc__ or "").strip().splitlines()[0]
+    """The first sentence of the module that `thing` is or is defined in."""
+    module = thing if isinstance(thing, ModuleType) else sys.modules[thing.__module__]
+    return (module.__doc__ or "").strip().splitlines()[0]
 
 
 TABLES: dict[str, Callable[[], str]] = {
