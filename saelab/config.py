@@ -40,7 +40,7 @@ def _explain(problem: Any, model: type[BaseModel], where: str) -> str:
         return f"{where}: {path or model.__name__} = {problem['input']!r}: {message}"
     key = str(problem["loc"][-1])
     known = sorted(_keys_beside(model, problem["loc"]))
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     hint = f"Did you mean {near[0]!r}?" if near else f"Known settings here: {', '.join(known)}."
     return f"{where}: {path!r} is not a setting. {hint}"
 

@@ -96,22 +96,24 @@ def bench_harvest(
     )
 
 
+def forward_seconds(lm: LanguageModel, shards: list[list[Context]], batch: int, site: str) -> float:
+    """Seconds that the bare model takes for these contexts, up to `site`."""
+    return _seconds(lambda: _each_batch(shards, batch, lm, lambda ids: lm.activations(ids, [site])[site]))
+
+
 def _time_harvest(
     cfg: HarvestConfig, lm: LanguageModel, repeats: int, folder: Path, progress: Progress
 ) -> list[tuple[float, float, float]]:
     """Seconds of (forward to the logits, forward to the last site, harvest), `repeats` times in turn."""
     whole = Harvest(cfg, Silent(), lm)
-    last = list(whole.widths)[-1:]
+    last = list(whole.widths)[-1]
     shards = [shard.contexts for shard in SplitPlan(whole.corpus, "train", lm, cfg).shards()]
 
-    def forward() -> None:
-        _each_batch(shards, cfg.batch, lm, lambda ids: lm.activations(ids, last)[last[0]])
-
-    forward()  # the first pass sets things up
+    forward_seconds(lm, shards, cfg.batch, last)  # the first pass sets things up
     found: list[tuple[float, float, float]] = []
     for repeat in range(repeats):
         logits = _seconds(lambda: _each_batch(shards, cfg.batch, lm, lm.logits))
-        bare = _seconds(forward)
+        bare = forward_seconds(lm, shards, cfg.batch, last)
         with Harvest(cfg.model_copy(update={"out": folder / str(repeat)}), Silent(), lm).begin() as writer:
             found.append((logits, bare, _seconds(partial(_fill, cfg, lm, writer))))
         progress.advance(1)

@@ -42,4 +42,3 @@ def padded_batches(
         length = len(contexts[chosen[0]].ids)
         ids = [contexts[number].ids + [pad] * (length - len(contexts[number].ids)) for number in chosen]
         yield torch.tensor(chosen), torch.tensor(ids)
-

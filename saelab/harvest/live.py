@@ -33,6 +33,7 @@ class LiveRows:
         self.widths = site_widths(cfg, self.lm)
         self.sites = tuple(self.widths)
         self.corpus = open_corpus(cfg.corpus)
+        self._sampled: tuple[ShardPlan, dict[str, Tensor]] | None = None  # the first pool, which training begins with
 
     def d(self, site: str) -> int:
         return self.widths[canonical_site(site)]
@@ -47,7 +48,8 @@ class LiveRows:
         if first is None:
             raise self._too_little(1)
         order = _permutation(first.rows, 0, 0)[:rows]
-        return {site: acts[order] for site, acts in self._compute(first, sites).items()}
+        self._sampled = first, self._compute(first, sites)
+        return {site: acts[order] for site, acts in self._sampled[1].items()}
 
     def batches(
         self, sites: Sequence[str], batch: int, seed: int, start: int = 0
@@ -59,7 +61,7 @@ class LiveRows:
             for plan in self._pools("train"):
                 count = plan.rows // batch
                 if before + count > start:
-                    acts = self._compute(plan, sites)
+                    acts = self._take_sampled(plan, sites) or self._compute(plan, sites)
                     order = _permutation(plan.rows, seed, pool)[: count * batch].split(batch)
                     for chosen in order[max(0, start - before) :]:
                         yield {site: rows[chosen] for site, rows in acts.items()}
@@ -91,6 +93,12 @@ class LiveRows:
 
     def _pools(self, split: str) -> Iterator[ShardPlan]:
         return SplitPlan(self.corpus, split, self.lm, self.cfg).shards()
+
+    def _take_sampled(self, plan: ShardPlan, sites: Sequence[str]) -> dict[str, Tensor] | None:
+        """What the sample was drawn from, if `plan` is that pool; held until the first question only."""
+        held, self._sampled = self._sampled, None
+        same = held is not None and held[0].number == plan.number and set(held[1]) == set(sites)
+        return held[1] if held is not None and same else None
 
     def _compute(self, plan: ShardPlan, sites: Sequence[str]) -> dict[str, Tensor]:
         return shard_activations(self.lm, plan, sites, self.cfg.batch, DTYPES[self.cfg.dtype])

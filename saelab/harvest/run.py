@@ -88,7 +88,10 @@ class Harvest:
         self.progress.start(f"harvest {split}", wanted, "tokens")
         written: Future[None] | None = None
         last: ShardPlan | None = None
-        with ThreadPoolExecutor(1, initializer=stay_on_one_core) as background, closing(ahead(plan.shards(), 1)) as shards:
+        with (
+            ThreadPoolExecutor(1, initializer=stay_on_one_core) as background,
+            closing(ahead(plan.shards(), 1)) as shards,
+        ):
             for last in shards:
                 if not writer.done(split, last.number):
                     acts = shard_activations(self.lm, last, list(self.widths), self.cfg.batch, DTYPES[self.cfg.dtype])

@@ -81,7 +81,7 @@ def to_parquet(table: pa.Table, row_group: int, plain: Iterable[str] = ()) -> pa
 
 
 def norms(act: Float[Tensor, "rows d"], step: int = 4096) -> Float[Tensor, "rows"]:
-    """|row| in fp32, of the row as stored, a few thousand rows at a time: a whole wide shard in fp32 would not fit beside itself."""
+    """|row| as stored, in fp32; some thousand rows at a time: all of a wide shard in fp32 would not fit beside it."""
     parts = [torch.linalg.vector_norm(part.float(), dim=1) for part in act.split(step)]
     return torch.cat(parts) if parts else torch.empty(0)
 

@@ -1,12 +1,14 @@
 """training.json: which run a folder holds, whether it is finished, and what came out. Written first and last."""
 
 import json
+from shutil import rmtree
 from typing import Any
 
 from saelab.atomic import write_json
 from saelab.config import write_yaml
 from saelab.errors import ConfigError
 from saelab.train.metrics_log import read_metrics
+from saelab.train.normalise import CACHE
 from saelab.train.plans import Plan
 from saelab.train.trainee import Trainee
 
@@ -41,6 +43,13 @@ def begin(plan: Plan) -> None:
     if read_record(plan) is None:
         plan.folder.mkdir(parents=True, exist_ok=True)
         write_json(plan.folder / RECORD, {"format": 1, "finished": False, "settings": plan.identity()})
+
+
+def abandon(plan: Plan) -> None:
+    """Take back what `begin` left, when nothing came of the run."""
+    files = {path.relative_to(plan.folder).as_posix() for path in plan.folder.rglob("*") if path.is_file()}
+    if files <= {RECORD, CACHE}:
+        rmtree(plan.folder)
 
 
 def finish(trainee: Trainee) -> None:

@@ -15,7 +15,7 @@ from saelab.train.data import RowSource, rows_of
 from saelab.train.loop import Pass
 from saelab.train.normalise import normalisation_of
 from saelab.train.plans import Plan, plans
-from saelab.train.record import begin, finish, finished, read_record
+from saelab.train.record import abandon, begin, finish, finished, read_record
 from saelab.train.trainee import Trainee
 
 
@@ -50,14 +50,26 @@ def train(cfg: TrainConfig, progress: Progress | None = None, source: RowSource 
 def _train(unfinished: Sequence[Plan], source: RowSource, progress: Progress) -> None:
     for plan in unfinished:
         begin(plan)
+    try:
+        trainees = _trainees(unfinished, source)
+        look = _looker(source, unfinished[0], progress)
+    except BaseException:
+        for plan in unfinished:
+            abandon(plan)
+        raise
+    Pass(trainees, source, progress).run(look)
+    for trainee in trainees:
+        finish(trainee)
+
+
+def _trainees(unfinished: Sequence[Plan], source: RowSource) -> list[Trainee]:
+    """Each where an earlier call left it."""
     first = unfinished[0]
     normalisation = normalisation_of(source, first.sites, [plan.folder for plan in unfinished], first.train.device)
     trainees = [Trainee(plan, normalisation) for plan in unfinished]
     for trainee in trainees:
         trainee.resume()
-    Pass(trainees, source, progress).run(_looker(source, first, progress))
-    for trainee in trainees:
-        finish(trainee)
+    return trainees
 
 
 def _looker(source: RowSource, plan: Plan, progress: Progress) -> Callable[[Trainee], object]:

@@ -1,0 +1,226 @@
+"""Bad input, as a user brings it to the command line: one message, exit code 2, and nothing lost or half-written."""
+
+import hashlib
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from saelab.cli import main
+
+ROWS = 600
+
+
+class Place:
+    """A folder with some text, a harvest, an SAE and an index of it."""
+
+    def __init__(self, folder: Path, model: Path) -> None:
+        self.folder, self.model = folder, model
+
+    def __truediv__(self, name: str) -> Path:
+        return self.folder / name
+
+    @property
+    def harvest(self) -> Path:
+        """Settings of a harvest into `new`, to be changed with --set."""
+        return self.yaml(
+            "harvest.yaml",
+            {
+                "model": str(self.model),
+                "corpus": {"kind": "files", "paths": [str(self / "texts")]},
+                "sites": ["resid_post.1"],
+                "tokens": ROWS,
+                "heldout_tokens": 0,
+                "shard_rows": 200,
+                "out": str(self / "new"),
+            },
+        )
+
+    @property
+    def train(self) -> Path:
+        """Settings of a training on `store` into `sae`."""
+        return self.yaml(
+            "train.yaml",
+            {
+                "store": str(self / "store"),
+                "sae": {"variant": "topk", "d_sae": 64, "k": 4},
+                "train": {"rows": ROWS, "batch": 64},
+                "out": str(self / "sae"),
+                "name": "small",
+            },
+        )
+
+    def yaml(self, name: str, values: dict) -> Path:
+        path = self / name
+        path.write_text(yaml.safe_dump(values))
+        return path
+
+    def write(self, name: str, data: bytes) -> Path:
+        path = self / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return path
+
+
+def damage(path: Path) -> None:
+    """Flip the bits of the byte in the middle."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 255
+    path.write_bytes(data)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, tiny_lm_dir) -> Place:
+    place = Place(tmp_path_factory.mktemp("made"), tiny_lm_dir)
+    for number in range(40):
+        place.write(f"texts/{number}.txt", f"def f{number}(x):\n    return x + {number}\n".encode() * 4)
+    for arguments in (
+        ["harvest", str(place.harvest), "--set", f"out={place / 'store'}"],
+        ["train", str(place.train)],
+        ["index", str(place / "sae/small"), "--store", str(place / "store"), "--out", str(place / "index/small")],
+    ):
+        assert call(arguments) == 0, arguments
+    return place
+
+
+@pytest.fixture
+def place(made, tmp_path) -> Place:
+    shutil.copytree(made.folder, tmp_path / "run")
+    return Place(tmp_path / "run", made.model)
+
+
+def call(arguments: list[str]) -> int:
+    """The exit code of `saelab ARGUMENTS`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["saelab", *arguments])
+        with pytest.raises(SystemExit) as stop:
+            main()
+    return int(stop.value.code or 0)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Digest of every file; folders count as well."""
+    paths = sorted(folder.rglob("*"))
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
+        for path in paths
+    }
+
+
+def a_corpus_that_is_not_there(place: Place) -> list[str]:
+    return ["harvest", str(place.harvest), "--set", f"corpus.paths=[{place / 'nowhere'}]"]
+
+
+def an_empty_corpus(place: Place) -> list[str]:
+    return ["harvest", str(place.harvest), "--set", f"corpus.paths=[{place.write('empty/a.txt', b'')}]"]
+
+
+def text_that_is_not_utf_8(place: Place) -> list[str]:
+    return [
+        "harvest",
+        str(place.harvest),
+        "--set",
+        f"corpus.paths=[{place.write('latin/a.txt', b'caf' + bytes([233]))}]",
+    ]
+
+
+def a_store_made_by_another_model(place: Place) -> list[str]:
+    other = place / "other-model"
+    shutil.copytree(place.model, other)
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(other / "model.safetensors")
+    weights["transformer.h.0.mlp.c_fc.bias"] += 1
+    save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
+    store = f"out={place / 'store'}"
+    return ["harvest", str(place.harvest), "--set", f"model={other}", "--set", store]
+
+
+def a_site_the_model_does_not_have(place: Place) -> list[str]:
+    return ["harvest", str(place.harvest), "--set", "sites=[resid_post.9]"]
+
+
+def more_latents_kept_than_there_are(place: Place) -> list[str]:
+    return ["train", str(place.train), "--set", "sae.k=65", "--set", "name=wide"]
+
+
+def a_damaged_shard(place: Place) -> list[str]:
+    damage(sorted((place / "store").rglob("*.parquet"))[0])
+    return ["train", str(place.train), "--set", "name=again"]
+
+
+def a_cut_shard(place: Place) -> list[str]:
+    shard = sorted((place / "store").rglob("*.parquet"))[0]
+    shard.write_bytes(shard.read_bytes()[:-1])
+    return ["train", str(place.train), "--set", "name=again"]
+
+
+def a_damaged_checkpoint(place: Place) -> list[str]:
+    weights = place / "sae/small/sae_weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    return ["eval", str(place / "sae/small")]
+
+
+def a_full_disk(place: Place) -> list[str]:
+    return ["harvest", str(place.harvest), "--set", "tokens=1000000000000"]
+
+
+def a_run_name_with_dots(place: Place) -> list[str]:
+    return ["train", str(place.train), "--set", "name=../../elsewhere"]
+
+
+def a_run_name_with_a_slash(place: Place) -> list[str]:
+    return ["train", str(place.train), "--set", "name=a/b"]
+
+
+def yaml_with_an_unknown_key(place: Place) -> list[str]:
+    return ["train", str(place.train), "--set", "train.learning_rate=0.1", "--set", "name=again"]
+
+
+def yaml_with_an_object_tag(place: Place) -> list[str]:
+    return ["train", str(place.write("evil.yaml", b"store: !!python/object/apply:os.system ['true']\n"))]
+
+
+def a_hub_id_without_a_network(place: Place) -> list[str]:
+    return ["harvest", str(place.harvest), "--set", "model=nobody/has-this-model"]
+
+
+# What the user did, and words that the message must hold: the value at fault, or what to do about it.
+MISTAKES: dict[Callable[[Place], list[str]], tuple[str, ...]] = {
+    a_corpus_that_is_not_there: ("nowhere",),
+    an_empty_corpus: ("no", "text"),
+    text_that_is_not_utf_8: ("a.txt", "UTF-8"),
+    a_store_made_by_another_model: ("fingerprint",),
+    a_site_the_model_does_not_have: ("resid_post.9", "0 to 2"),
+    more_latents_kept_than_there_are: ("65", "64"),
+    a_damaged_shard: (".parquet", "damaged", "checksum"),
+    a_cut_shard: (".parquet", "damaged", "bytes"),
+    a_damaged_checkpoint: ("sae_weights.safetensors",),
+    a_full_disk: ("GB", "free"),
+    a_run_name_with_dots: ("../../elsewhere",),
+    a_run_name_with_a_slash: ("a/b",),
+    yaml_with_an_unknown_key: ("learning_rate", "lr"),
+    yaml_with_an_object_tag: ("evil.yaml",),
+    a_hub_id_without_a_network: ("nobody/has-this-model", "HF_HUB_OFFLINE"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
+def test_a_mistake_is_answered_by_one_message_and_leaves_everything_as_it_was(place, capsys, mistake):
+    arguments = mistake(place)
+    before = contents(place.folder)
+    assert call(arguments) == 2
+    words = capsys.readouterr().err
+    assert words.count("Error: ") == 1 and "Traceback" not in words
+    for wanted in MISTAKES[mistake]:
+        assert wanted in words
+    assert contents(place.folder) == before
+
+
+def test_a_corpus_of_one_line_of_megabytes_is_read_like_any_other(place):
+    line = place.write("long/a.txt", b"x" * 3_000_000)
+    assert call(["harvest", str(place.harvest), "--set", f"corpus.paths=[{line}]"]) == 0
+    assert (place / "new/manifest.json").is_file()
