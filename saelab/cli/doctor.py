@@ -74,5 +74,13 @@ def paths() -> list[tuple[str, str, str]]:
     """Which implementation of the inner loops will run."""
     import torch
 
-    decode = "embedding_bag, one sort shared by both weight gradients"
-    return [("kernels", "cpu" if not torch.cuda.is_available() else "torch on GPU", decode)]
+    from saelab.kernels.backend import VARIABLE, backend
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    how = {
+        "reference": "the definitions, slow and plain",
+        "cpu": "PyTorch operations: embedding_bag, one sort shared by both weight gradients",
+        "triton": "decoding, loss and its gradients in one Triton kernel; the rest in PyTorch operations",
+    }
+    name = backend(torch.empty(0, device=device))
+    return [("kernels", name, f"{how[name]} ({VARIABLE} changes it)")]

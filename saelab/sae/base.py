@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from saelab.config import Settings
 from saelab.contracts import Batch, Codes
 from saelab.errors import ConfigError
 from saelab.kernels.csc import Pattern
+from saelab.kernels.decode_loss import Reconstruction
 from saelab.kernels.sparse_decode import sparse_decode
 from saelab.kernels.sparse_encode import Rule, sparse_encode
 from saelab.sae.parts import Normalisation, normalise_rows_, remove_parallel_, unit_rows
@@ -152,6 +154,13 @@ class SAE(nn.Module, ABC):
     ) -> Float[Tensor, ""]:
         """Mean over the batch of |y - y_hat|^2 / d_out: about the unexplained share of variance, whatever the width."""
         return (y - y_hat).pow(2).mean()
+
+    def reconstruct(self, code: Sparse, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, "batch d_out"]]:
+        """(reconstruction loss, y - y_hat without a gradient): of a sparse code both in one walk over it."""
+        y = batch.y if self.W_skip is None else batch.y - F.linear(batch.x, self.W_skip)
+        scale = 1 / y.numel()
+        loss, error = Reconstruction.apply(code.values, self.W_dec, self.b_dec, y, code.pattern, scale)
+        return loss, error / (-2 * scale)
 
     @torch.no_grad()
     def count_fired(self, fired: Bool[Tensor, "d_sae"], rows: int) -> None:

@@ -68,10 +68,10 @@ class JumpReLU(SAE):
         return Jump.apply(self._dense_pre(x), self.threshold, self.cfg.bandwidth)
 
     def loss_terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        y_hat, active = self._dense(batch.x) if self._is_dense(batch.x) else self._sparse(batch.x)
+        loss, active = self._dense(batch) if self._is_dense(batch.x) else self._sparse(batch)
         strength = warm_up(step, self.total_steps, self.cfg.warmup)
         return {
-            "reconstruction": self.reconstruction_loss(batch.y, y_hat),
+            "reconstruction": loss,
             "l0": strength * self._l0_loss(active / len(batch.x)),
         }
 
@@ -86,19 +86,20 @@ class JumpReLU(SAE):
     def _dense_pre(self, x: Tensor) -> Tensor:
         return centred_linear(x.to(self.W_enc.dtype), self.centre, self.W_enc, self.b_enc)
 
-    def _dense(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Reproduction and number of active features, by dense matrices: early in training half the features fire."""
-        pre, theta = self._dense_pre(x), self.threshold
+    def _dense(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Reconstruction loss and number of active features, dense: early in training half the features fire."""
+        pre, theta = self._dense_pre(batch.x), self.threshold
         f = Jump.apply(pre, theta, self.cfg.bandwidth)
-        self.count_fired((f > 0).any(dim=0), len(x))
-        return self.decode(f, x), Step.apply(pre, theta, self.cfg.bandwidth).sum()
+        self.count_fired((f > 0).any(dim=0), len(f))
+        loss = self.reconstruction_loss(batch.y, self.decode(f, batch.x))
+        return loss, Step.apply(pre, theta, self.cfg.bandwidth).sum()
 
-    def _sparse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        pre, pattern = self.pre_activations(x, Above(self.threshold.detach() - self.cfg.bandwidth / 2))
+    def _sparse(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        pre, pattern = self.pre_activations(batch.x, Above(self.threshold.detach() - self.cfg.bandwidth / 2))
         theta = self.threshold[pattern.index]
         code = Sparse(Jump.apply(pre, theta, self.cfg.bandwidth), pattern)
-        self.count_fired(code.fired(), len(x))
-        return self.reproduce(code, x), Step.apply(pre, theta, self.cfg.bandwidth).sum()
+        self.count_fired(code.fired(), len(batch.x))
+        return self.reconstruct(code, batch)[0], Step.apply(pre, theta, self.cfg.bandwidth).sum()
 
     def scale_threshold(self, factor: float) -> None:
         self.log_threshold.add_(torch.tensor(factor).log())

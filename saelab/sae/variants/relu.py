@@ -42,23 +42,23 @@ class ReLU(SAE):
         return torch.relu(centred_linear(x.to(self.W_enc.dtype), self.centre, self.W_enc, self.b_enc))
 
     def loss_terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
-        y_hat, total = self._dense(batch.x) if self._is_dense(batch.x) else self._sparse(batch.x)
+        loss, total = self._dense(batch) if self._is_dense(batch.x) else self._sparse(batch)
         weight = self.cfg.l1 * warm_up(step, self.total_steps, self.cfg.warmup) / self.cfg.d_in**0.5
         return {
-            "reconstruction": self.reconstruction_loss(batch.y, y_hat),
+            "reconstruction": loss,
             "l1": weight * total / len(batch.x),
         }
 
     def _is_dense(self, x: Tensor) -> bool:
         return is_dense(x, self.W_enc, self.b_enc, self.centre, 0.0)
 
-    def _dense(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Reproduction and the sum of all activations, by dense matrices: early in training half the features fire."""
-        f = self.encode(x)
-        self.count_fired((f > 0).any(dim=0), len(x))
-        return self.decode(f, x), f.sum()
+    def _dense(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Reconstruction loss and the sum of all activations, dense: early in training half the features fire."""
+        f = self.encode(batch.x)
+        self.count_fired((f > 0).any(dim=0), len(f))
+        return self.reconstruction_loss(batch.y, self.decode(f, batch.x)), f.sum()
 
-    def _sparse(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        code = self.sparse(x)
-        self.count_fired(code.fired(), len(x))
-        return self.reproduce(code, x), code.values.sum()
+    def _sparse(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        code = self.sparse(batch.x)
+        self.count_fired(code.fired(), len(batch.x))
+        return self.reconstruct(code, batch)[0], code.values.sum()

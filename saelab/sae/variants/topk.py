@@ -50,12 +50,9 @@ class TopK(SAE):
 
     def loss_terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
         code = self.sparse(batch.x)
-        y_hat = self.reproduce(code, batch.x)
+        loss, residual = self.reconstruct(code, batch)
         self.observe(code)
-        return {
-            "reconstruction": self.reconstruction_loss(batch.y, y_hat),
-            "aux": self._aux(batch.x, batch.y - y_hat.detach()),
-        }
+        return {"reconstruction": loss, "aux": self._aux(batch.x, residual)}
 
     def observe(self, code: Sparse) -> None:
         """Keep count of what fired."""
