@@ -15,6 +15,7 @@ from functools import cached_property
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from saelab.kernels.backend import backend
 from saelab.kernels.csc import cpu
 
 
@@ -31,6 +32,10 @@ class Csc:
 
     def rows_by_feature(self, weight: Float[Tensor, "nz"], rows: Float[Tensor, "batch d"]) -> Float[Tensor, "n d"]:
         """out[i] = sum over the entries e of feature i of weight[e] * rows[row of e]; `weight` in row-major order."""
+        if backend(rows) == "triton":
+            from saelab.kernels.csc import fused
+
+            return fused.rows_by_feature(weight[self.order], rows, self.row, self.offsets)
         return cpu.bag(self.row, self.offsets, rows, weight[self.order])
 
     def by_feature(self, weight: Float[Tensor, "nz"]) -> Float[Tensor, "n"]:

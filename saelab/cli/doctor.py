@@ -80,7 +80,7 @@ def paths() -> list[tuple[str, str, str]]:
     how = {
         "reference": "the definitions, slow and plain",
         "cpu": "PyTorch operations: embedding_bag, one sort shared by both weight gradients",
-        "triton": "decoding, loss and its gradients in one Triton kernel; the rest in PyTorch operations",
+        "triton": "Triton: decoding with loss and its gradients, weight gradients; PyTorch operations: the rest",
     }
     name = backend(torch.empty(0, device=device))
     return [("kernels", name, f"{how[name]} ({VARIABLE} changes it)")]

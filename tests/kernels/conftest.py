@@ -4,9 +4,7 @@ The Triton kernels run on a GPU, or anywhere in Triton's interpreter: TRITON_INT
 """
 
 import pytest
-from implementations import TRITON, device_of
-
-needs_triton = pytest.mark.skipif(not TRITON, reason="no GPU, and TRITON_INTERPRET is not 1")
+from implementations import device_of, needs_triton
 
 
 @pytest.fixture(params=["cpu", pytest.param("triton", marks=needs_triton)])

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from implementations import device_of, needs_triton
 from patterns import SIZES, numbers, random_pattern
 
 from saelab.kernels.csc import Pattern, reference
@@ -41,3 +42,39 @@ def test_no_entries_at_all_sum_to_zero():
 def test_the_sort_is_done_once():
     pattern = random_pattern(3, 5)
     assert pattern.csc is pattern.csc
+
+
+def by_feature(pattern: Pattern, weight: torch.Tensor, table: torch.Tensor, device: str) -> torch.Tensor:
+    """The sums in fp32, by whatever implementation is asked for, on the CPU again."""
+    moved = Pattern(pattern.index.to(device), pattern.offsets.to(device), pattern.n)
+    return moved.csc.rows_by_feature(weight.float().to(device), table.float().to(device)).cpu()
+
+
+@pytest.mark.parametrize(("rows", "n", "d"), [*SIZES, (3, 4, 600)])
+def test_every_implementation_sums_to_fp64_s_figures(implementation, device, rows, n, d):
+    pattern, table = random_pattern(rows, n), numbers(rows, d)  # of 130 rows feature 0 is active in 129: two pieces
+    weight = numbers(len(pattern.index))
+    exact = reference.rows_by_feature(weight, table, pattern.row, pattern.index, n)
+    # up to 130 terms, each rounded by 6e-8 of itself
+    assert (by_feature(pattern, weight, table, device) - exact).norm() <= 2e-6 * exact.norm()
+
+
+def test_no_entries_sum_to_zero_in_every_implementation(implementation, device):
+    pattern = Pattern(torch.zeros(0, dtype=torch.int64), torch.zeros(4, dtype=torch.int64), 5)
+    assert by_feature(pattern, torch.zeros(0), torch.ones(3, 2), device).tolist() == [[0.0, 0.0]] * 5
+
+
+@needs_triton
+@pytest.mark.parametrize("piece", [1, 2, 3, 7])
+def test_features_of_many_pieces_sum_to_the_same(piece):
+    from saelab.kernels.csc import fused
+
+    device = device_of("triton")
+    pattern, table = random_pattern(97, 40), numbers(97, 31)
+    weight = numbers(len(pattern.index))
+    exact = reference.rows_by_feature(weight, table, pattern.row, pattern.index, 40)
+    csc = pattern.csc
+    given = (weight[csc.order].float(), table.float(), csc.row, csc.offsets)
+    found = fused.rows_by_feature(*(tensor.to(device) for tensor in given), piece=piece)
+    assert (found.cpu() - exact).norm() <= 2e-6 * exact.norm()
+    assert found.equal(fused.rows_by_feature(*(tensor.to(device) for tensor in given), piece=piece))
