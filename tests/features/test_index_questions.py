@@ -106,3 +106,10 @@ def test_sql_sees_every_activation(index):
 def test_sql_that_does_more_than_read_the_index_is_refused(index, query):
     with pytest.raises(FeatureIndexError):
         index.sql(query)
+
+
+def test_the_mean_counts_the_tokens_on_which_a_feature_is_silent(index):
+    features = [0, 2, 3]
+    each = [index.stats(feature) for feature in features]
+    assert index.mean(features).tolist() == pytest.approx([one.mean * one.density for one in each])
+    assert each[0].density < 1
