@@ -8,8 +8,10 @@ ascending order, one histogram of its values over (threshold bin, label) holds t
 Thresholds and the choice among units are made on half A of the text; precision, recall and F1 are those of half B.
 """
 
+import os
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +24,7 @@ FEATURE_SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 
 NEURON_SHARES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998, 0.999)
 UNITS_AT_ONCE = 512  # features whose table (bins x labels) is in memory
 NUMBERS_AT_ONCE = 2**20  # of raw activations
+THREADS = min(8, os.cpu_count() or 1)  # the time goes into sparse products, which leave the interpreter alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +94,14 @@ def score(
 ) -> Scores:
     """Score every unit of `blocks` on every label."""
     y_a, y_b = (np.ascontiguousarray(labels.T, dtype=np.float32) for labels in (labels_a, labels_b))
-    with ThreadPoolExecutor() as threads:  # the time goes into sparse products, which leave the interpreter alone
-        parts = list(threads.map(lambda block: _score_block(block, y_a, y_b), blocks))
+    parts: list[tuple[np.ndarray, ...]] = []
+    waiting: deque[Future] = deque()  # a block of neurons holds all of its numbers: only THREADS of them at a time
+    with ThreadPoolExecutor(THREADS) as threads:
+        for block in blocks:
+            waiting.append(threads.submit(_score_block, block, y_a, y_b))
+            if len(waiting) == THREADS:
+                parts.append(waiting.popleft().result())
+    parts += [score.result() for score in waiting]
     threshold, f1_a, true_b, yes_b = (np.concatenate(column) for column in zip(*parts, strict=True))
     return Scores(threshold, f1_a, true_b, yes_b, positives_b=y_b.sum(axis=0))
 
