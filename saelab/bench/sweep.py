@@ -7,6 +7,7 @@ from a store; the sweep runs the model itself (`source: live`) and feeds every b
 are looked at, and everything is written to a temporary folder.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -100,7 +101,7 @@ def bench_sweep(
     )
 
 
-def _train(ks: tuple[int, ...] | list[int], source: RowSource, store: Store, out: Path) -> float:
+def _train(ks: Sequence[int], source: RowSource, store: Store, out: Path) -> float:
     """Seconds of one pass over the store's rows, or as many of another source."""
     values = {
         "sae": [{"variant": "topk", "d_sae": D_SAE, "k": k} for k in ks],
