@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from saelab.kernels.backend import backend
-from saelab.kernels.csc import cpu
+from saelab.kernels.csc import cpu, reference
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,14 @@ class Csc:
 
     def rows_by_feature(self, weight: Float[Tensor, "nz"], rows: Float[Tensor, "batch d"]) -> Float[Tensor, "n d"]:
         """out[i] = sum over the entries e of feature i of weight[e] * rows[row of e]; `weight` in row-major order."""
-        if backend(rows) == "triton":
+        name = backend(rows)
+        if name == "triton":
             from saelab.kernels.csc import fused
 
             return fused.rows_by_feature(weight[self.order], rows, self.row, self.offsets)
+        if name == "reference":
+            counts = self.offsets.diff()
+            return reference.rows_by_feature(weight[self.order], rows, self.row, cpu.row_of(counts), len(counts))
         return cpu.bag(self.row, self.offsets, rows, weight[self.order])
 
     def by_feature(self, weight: Float[Tensor, "nz"]) -> Float[Tensor, "n"]:

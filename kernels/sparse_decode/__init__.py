@@ -3,7 +3,9 @@
 from jaxtyping import Float
 from torch import Tensor
 
+from saelab.kernels.backend import backend
 from saelab.kernels.csc import Pattern
+from saelab.kernels.sparse_decode import reference
 from saelab.kernels.sparse_decode.cpu import SparseDecode
 
 
@@ -17,4 +19,6 @@ def sparse_decode(
         )
     if not W_dec.is_contiguous():
         raise ValueError(f"W_dec has strides {W_dec.stride()}: a feature's row must be contiguous")
+    if backend(W_dec) == "reference":
+        return reference.sparse_decode(values, pattern, W_dec)
     return SparseDecode.apply(values, W_dec, pattern)

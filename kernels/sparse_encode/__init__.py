@@ -11,7 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from saelab.kernels.backend import backend
 from saelab.kernels.csc import Pattern
+from saelab.kernels.sparse_encode import reference
 from saelab.kernels.sparse_encode.cpu import SparseEncode, chunks
 from saelab.kernels.sparse_encode.select import Above, BatchTopK, Rule, TopK
 
@@ -34,6 +36,8 @@ def sparse_encode(
         raise ValueError("a batch has at least one row")
     if not W_enc.t().is_contiguous():
         raise ValueError(f"W_enc has strides {W_enc.stride()}: a feature's weights must be contiguous")
+    if backend(x) == "reference":
+        return reference.sparse_encode(x, W_enc, b_enc, rule.kept, centre)
     with torch.no_grad():
         centred = x.contiguous() if centre is None else x - centre
         values, pattern = rule.select(lambda: chunks(centred, W_enc, b_enc), len(x), len(b_enc))

@@ -1,8 +1,26 @@
-"""The definition: the whole pre-activation, and a full stable sort of it."""
+"""The definition: the whole pre-activation, a full stable sort of it, and autograd."""
+
+from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from saelab.kernels.csc import Pattern
+
+
+def sparse_encode(
+    x: Float[Tensor, "batch d_in"],
+    W_enc: Float[Tensor, "d_in d_sae"],
+    b_enc: Float[Tensor, "d_sae"],
+    kept: Callable[[Tensor], Tensor],
+    centre: Float[Tensor, "d_in"] | None = None,
+) -> tuple[Float[Tensor, "nz"], Pattern]:
+    """The pre-activations at which `kept` is true, and where they are."""
+    pre = pre_activations(x, W_enc, b_enc, torch.zeros_like(x[0]) if centre is None else centre)
+    mask = kept(pre.detach())
+    return pre[mask], Pattern(mask.nonzero()[:, 1], F.pad(mask.sum(dim=1).cumsum(0), (1, 0)), len(b_enc))
 
 
 def pre_activations(
@@ -18,7 +36,7 @@ def pre_activations(
 def largest(pre: Float[Tensor, "*shape"], k: int) -> Bool[Tensor, "*shape"]:
     """True at the k largest entries of the whole tensor; among equals the lowest flat index is kept."""
     order = pre.flatten().sort(descending=True, stable=True).indices
-    kept = torch.zeros(pre.numel(), dtype=torch.bool)
+    kept = torch.zeros(pre.numel(), dtype=torch.bool, device=pre.device)
     kept[order[:k]] = True
     return kept.view(pre.shape)
 

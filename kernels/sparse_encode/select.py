@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from saelab.kernels.csc import Pattern
+from saelab.kernels.sparse_encode import reference
 
 Chunks = Callable[[], Iterator[Tensor]]  # each call gives the same chunks of pre-activations from the start
 
@@ -24,6 +25,9 @@ class Rule(Protocol):
     """Picks entries out of the pre-activations of a batch."""
 
     def select(self, chunks: Chunks, n_rows: int, n: int) -> tuple[Float[Tensor, "nz"], Pattern]: ...
+
+    def kept(self, pre: Float[Tensor, "batch d_sae"]) -> Bool[Tensor, "batch d_sae"]:
+        """The definition of what is picked, on the whole of the pre-activations."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,9 @@ class TopK:
         values, index = (torch.cat(part).flatten() for part in zip(*parts, strict=True))
         offsets = torch.arange(0, n_rows * self.k + 1, self.k, device=index.device)
         return values, Pattern(index, offsets, n)
+
+    def kept(self, pre: Float[Tensor, "batch d_sae"]) -> Bool[Tensor, "batch d_sae"]:
+        return reference.topk(pre, self.k)
 
     def _rows(self, pre: Tensor) -> tuple[Float[Tensor, "rows k"], Int[Tensor, "rows k"]]:
         k = self.k
@@ -61,6 +68,9 @@ class Above:
 
     def select(self, chunks: Chunks, n_rows: int, n: int) -> tuple[Float[Tensor, "nz"], Pattern]:
         return pack(survivors(chunks(), self.threshold), n_rows, n)
+
+    def kept(self, pre: Float[Tensor, "batch d_sae"]) -> Bool[Tensor, "batch d_sae"]:
+        return pre > self.threshold
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,9 @@ class BatchTopK:
                 break
         kept = largest(found.values, budget)
         return pack(Survivors(found.values[kept], found.place[kept]), n_rows, n)
+
+    def kept(self, pre: Float[Tensor, "batch d_sae"]) -> Bool[Tensor, "batch d_sae"]:
+        return reference.batch_topk(pre, self.k)
 
     def _bound(self, pre: Tensor, margin: float) -> float:
         """A value that `margin` * k per row of the sample exceed; never below 0."""

@@ -7,6 +7,7 @@ from importlib import import_module
 import click
 
 from saelab.errors import Interrupted, SaelabError
+from saelab.kernels.backend import KernelError
 
 # The verbs in the order of the work, each in the module of its name. The lines are what `saelab --help` shows.
 VERBS: dict[str, str] = {
@@ -65,7 +66,7 @@ def main() -> None:
     except Interrupted as stop:
         click.echo(str(stop), err=True)
         sys.exit(stop.exit_code)
-    except SaelabError as error:
+    except (SaelabError, KernelError) as error:
         click.secho("Error: ", fg="red", bold=True, err=True, nl=False)
         click.echo(str(error), err=True)
         sys.exit(2)

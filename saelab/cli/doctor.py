@@ -78,7 +78,7 @@ def paths() -> list[tuple[str, str, str]]:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     how = {
-        "reference": "the definitions, slow and plain",
+        "reference": "the definitions: slow, to compare with",
         "cpu": "PyTorch operations: embedding_bag, one sort shared by both weight gradients",
         "triton": "Triton: decoding with loss and its gradients, weight gradients; PyTorch operations: the rest",
     }

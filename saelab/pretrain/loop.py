@@ -22,7 +22,7 @@ def build_model(cfg: PretrainConfig, bos: int) -> GPT2LMHeadModel:
     """A GPT-2 with random weights of the configured size; no dropout (few passes over the data).
 
     GPT-2's own activation under the name that has a fused kernel: as "gelu_new" the same function is eight
-    elementwise passes, a quarter of the whole forward pass on two cores.
+    elementwise passes. Up to pico's third block a forward pass ran 1.12 times as fast with it (two cores, 2026-11-22).
     """
     torch.manual_seed(cfg.train.seed)
     no_dropout: dict[str, Any] = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}

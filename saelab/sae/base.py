@@ -156,11 +156,11 @@ class SAE(nn.Module, ABC):
         return (y - y_hat).pow(2).mean()
 
     def reconstruct(self, code: Sparse, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, "batch d_out"]]:
-        """(reconstruction loss, y - y_hat without a gradient): of a sparse code both in one walk over it."""
-        y = batch.y if self.W_skip is None else batch.y - F.linear(batch.x, self.W_skip)
-        scale = 1 / y.numel()
-        loss, error = Reconstruction.apply(code.values, self.W_dec, self.b_dec, y, code.pattern, scale)
-        return loss, error / (-2 * scale)
+        """(`reconstruction_loss`, its gradient in y_hat: -2 (y - y_hat) / numel), both in one walk over the code."""
+        y = batch.y.to(self.W_dec.dtype)
+        if self.W_skip is not None:
+            y = y - F.linear(batch.x.to(self.W_skip.dtype), self.W_skip)
+        return Reconstruction.apply(code.values, self.W_dec, self.b_dec, y.contiguous(), code.pattern, 1 / y.numel())
 
     @torch.no_grad()
     def count_fired(self, fired: Bool[Tensor, "d_sae"], rows: int) -> None:

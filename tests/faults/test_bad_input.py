@@ -188,6 +188,10 @@ def a_hub_id_without_a_network(place: Place) -> list[str]:
     return ["harvest", str(place.harvest), "--set", "model=nobody/has-this-model"]
 
 
+def kernels_that_do_not_exist(place: Place) -> list[str]:
+    return ["doctor", str(place.folder)]  # run with SAELAB_KERNELS=fast
+
+
 # What the user did, and words that the message must hold: the value at fault, or what to do about it.
 MISTAKES: dict[Callable[[Place], list[str]], tuple[str, ...]] = {
     a_corpus_that_is_not_there: ("nowhere",),
@@ -204,13 +208,16 @@ MISTAKES: dict[Callable[[Place], list[str]], tuple[str, ...]] = {
     a_run_name_with_a_slash: ("a/b",),
     yaml_with_an_unknown_key: ("learning_rate", "lr"),
     yaml_with_an_object_tag: ("evil.yaml",),
+    kernels_that_do_not_exist: ("SAELAB_KERNELS", "fast", "reference, cpu, triton"),
     a_hub_id_without_a_network: ("nobody/has-this-model", "HF_HUB_OFFLINE"),
 }
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
-def test_a_mistake_is_answered_by_one_message_and_leaves_everything_as_it_was(place, capsys, mistake):
+def test_a_mistake_is_answered_by_one_message_and_leaves_everything_as_it_was(place, capsys, monkeypatch, mistake):
     arguments = mistake(place)
+    if mistake is kernels_that_do_not_exist:
+        monkeypatch.setenv("SAELAB_KERNELS", "fast")
     before = contents(place.folder)
     assert call(arguments) == 2
     words = capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 from implementations import device_of, needs_triton
 
 
-@pytest.fixture(params=["cpu", pytest.param("triton", marks=needs_triton)])
+@pytest.fixture(params=["reference", "cpu", pytest.param("triton", marks=needs_triton)])
 def implementation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Everything in the test runs on this implementation."""
     monkeypatch.setenv("SAELAB_KERNELS", request.param)

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from implementations import TRITON, device_of
 from patterns import SIZES, numbers, random_pattern
 
-from saelab.kernels import decode_loss as op
 from saelab.kernels.csc import Pattern
 from saelab.kernels.decode_loss import Reconstruction, decode_loss, reference
 
@@ -128,16 +127,3 @@ def test_what_does_not_fit_is_refused(implementation, device):
         decode_loss(values[:-1], pattern, W_dec, bias, y, scale)
     with pytest.raises(ValueError, match="W_dec has strides"):
         decode_loss(values, pattern, W_dec.t().contiguous().t(), bias, y, scale)
-
-
-def test_a_backend_that_does_not_exist_is_refused(monkeypatch):
-    monkeypatch.setenv("SAELAB_KERNELS", "cuda")
-    with pytest.raises(ValueError, match="reference, cpu, triton"):
-        decode_loss(*single(*inputs(3, 7, 5)))
-
-
-def test_the_reference_can_be_forced(monkeypatch):
-    monkeypatch.setenv("SAELAB_KERNELS", "reference")
-    monkeypatch.setattr(op.cpu, "decode_loss", None)
-    exact = inputs(3, 7, 5)
-    assert_near(decode_loss(*single(*exact)), reference.decode_loss(*exact))

@@ -57,6 +57,23 @@ def test_every_parameter_gets_a_gradient_laid_out_as_itself(variant, changes):
         assert parameter.grad.stride() == parameter.stride(), name
 
 
+@pytest.mark.parametrize("changes", [{}, {"d_out": 5, "skip": True}], ids=["plain", "skip"])
+def test_the_kernels_take_the_step_that_their_definitions_take(variant, changes, monkeypatch):
+    monkeypatch.setattr("saelab.sae.parts.DENSE_FROM", 1.0)  # sparse throughout
+    sae = seen(variant, **changes).double()
+    sae.tokens_since_fired[: D_SAE // 2], sae.dead_after = 10**9, 10**8  # some to be brought back
+    x = rows(BATCH, seed=5).double()
+    batch = Batch(x, x[:, : sae.cfg.width_out])
+    found = []
+    for name in ("cpu", "reference"):
+        monkeypatch.setenv("SAELAB_KERNELS", name)
+        mine = copy.deepcopy(sae)
+        loss = torch.stack(list(mine.loss_terms(batch, 4).values())).sum()
+        loss.backward()
+        found.append([loss.detach(), *(grad(parameter) for parameter in mine.parameters())])
+    torch.testing.assert_close(found[0], found[1])
+
+
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_the_sparse_code_is_the_dense_one(variant, mode):
     sae = seen(variant).train(mode == "train")

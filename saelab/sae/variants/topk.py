@@ -50,19 +50,20 @@ class TopK(SAE):
 
     def loss_terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
         code = self.sparse(batch.x)
-        loss, residual = self.reconstruct(code, batch)
+        loss, error = self.reconstruct(code, batch)
         self.observe(code)
-        return {"reconstruction": loss, "aux": self._aux(batch.x, residual)}
+        return {"reconstruction": loss, "aux": self._aux(batch.x, error)}
 
     def observe(self, code: Sparse) -> None:
         """Keep count of what fired."""
         self.count_fired(code.fired(), code.pattern.n_rows)
 
-    def _aux(self, x: Tensor, residual: Tensor) -> Tensor:
+    def _aux(self, x: Tensor, error: Tensor) -> Tensor:
         dead = self.tokens_since_fired >= self.dead_after
         if self.cfg.aux == 0 or not dead.any():
-            return residual.new_zeros(())
+            return error.new_zeros(())
         read = x if self.centre is None else x - self.centre.detach()
+        residual = error * (-error.numel() / 2)
         k = self.cfg.k_aux or max(1, self.cfg.d_in // 2)
         return self.cfg.aux * auxk_loss(read, residual, self.W_enc, self.b_enc, self.W_dec, dead, k)
 
