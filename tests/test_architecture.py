@@ -17,7 +17,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sae": {"kernels"},
     "pretrain": {"corpora"},
     "harvest": {"corpora", "lm", "store"},
-    "train": {"sae", "store"},
+    "train": {"sae", "store", "kernels"},
     "features": {"sae", "store", "lm"},
     "intervene": {"sae", "store", "lm"},
     "evals": {"features", "intervene", "sae", "store", "lm", "corpora", "harvest"},

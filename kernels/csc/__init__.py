@@ -42,6 +42,13 @@ class Csc:
             return reference.rows_by_feature(weight[self.order], rows, self.row, cpu.row_of(counts), len(counts))
         return cpu.bag(self.row, self.offsets, rows, weight[self.order])
 
+    def chunk(
+        self, weight: Float[Tensor, "nz"], rows: Float[Tensor, "batch d"], entries: slice, features: slice
+    ) -> Float[Tensor, "some d"]:
+        """`rows_by_feature` of some features alone, to whom `entries` belong; `weight` in feature order."""
+        offsets = self.offsets[features.start : features.stop + 1] - entries.start
+        return cpu.bag(self.row[entries], offsets, rows, weight[entries])
+
     def by_feature(self, weight: Float[Tensor, "nz"]) -> Float[Tensor, "n"]:
         """out[i] = sum over the entries e of feature i of weight[e]; `weight` in row-major order."""
         return cpu.bag(self.order, self.offsets, weight.unsqueeze(1)).squeeze(1)

@@ -6,6 +6,9 @@ The segmented sum is F.embedding_bag with the roles swapped: the batch is the ta
 bits do not depend on the number of threads.
 """
 
+import warnings
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -36,3 +39,29 @@ def bag(
 ) -> Float[Tensor, "n d"]:
     """out[i] = sum over e in offsets[i] : offsets[i + 1] of weight[e] * table[index[e]]."""
     return F.embedding_bag(index, table, offsets, mode="sum", per_sample_weights=weight, include_last_offset=True)
+
+
+def sampled_dot(
+    rows: Float[Tensor, "batch d"],
+    table: Float[Tensor, "n d"],
+    index: Int[Tensor, "nz"],
+    offsets: Int[Tensor, "batch_plus_1"],
+) -> Float[Tensor, "nz"]:
+    """out[e] = <rows[row of e], table[index[e]]>: the product rows @ table.T at the entries of a pattern only.
+
+    65,536 entries of width 576 on two cores: 5 ms, where what embedding_bag's autograd calls takes 10 (20 when the
+    machine is shared), and gathering and multiplying 60.
+    """
+    _quiet_csr()
+    shape = (len(rows), len(table))
+    zeros = rows.new_zeros(len(index))
+    where = torch.sparse_csr_tensor(offsets.int(), index.int(), zeros, shape, check_invariants=False)
+    return torch.sparse.sampled_addmm(where, rows, table.t(), beta=0.0).values()
+
+
+@cache
+def _quiet_csr() -> None:
+    """Let PyTorch say once, to nobody, that its sparse CSR tensors are in beta."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.sparse_csr_tensor(torch.tensor([0, 0]), torch.tensor([], dtype=torch.int64), torch.tensor([]), (1, 1))

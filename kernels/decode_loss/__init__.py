@@ -21,6 +21,7 @@ from torch.autograd.function import once_differentiable
 from saelab.kernels.backend import backend
 from saelab.kernels.csc import Pattern
 from saelab.kernels.decode_loss import cpu, reference
+from saelab.kernels.deferred import RowSum, current, deferred_or_whole
 
 
 class DecodeLoss(NamedTuple):
@@ -58,7 +59,7 @@ class Reconstruction(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         loss, error, d_values = decode_loss(values, pattern, W_dec, bias, y, scale)
         ctx.save_for_backward(values, error, d_values)
-        ctx.pattern = pattern
+        ctx.pattern, ctx.deferred, ctx.W_dec = pattern, current(), W_dec.detach()
         ctx.mark_non_differentiable(error)
         return loss, error
 
@@ -67,9 +68,13 @@ class Reconstruction(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         values, error, d_values = ctx.saved_tensors
         needs_values, needs_W, needs_bias, needs_y = ctx.needs_input_grad[:4]
+        d_W_dec = None
+        if needs_W:
+            part = RowSum(ctx.pattern.csc, upstream * values, error)
+            d_W_dec = deferred_or_whole(ctx.deferred, ctx.W_dec, part)
         return (
             upstream * d_values if needs_values else None,
-            ctx.pattern.csc.rows_by_feature(upstream * values, error) if needs_W else None,
+            d_W_dec,
             upstream * error.sum(dim=0) if needs_bias else None,
             -upstream * error if needs_y else None,
             None,

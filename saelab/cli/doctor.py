@@ -75,12 +75,18 @@ def paths() -> list[tuple[str, str, str]]:
     import torch
 
     from saelab.kernels.backend import VARIABLE, backend
+    from saelab.kernels.encode_select.rough import has_bf16
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    scores = "bf16 scores, selection on exact fp32 values" if has_bf16() else "fp32 (no AVX512-BF16 here)"
     how = {
         "reference": "the definitions: slow, to compare with",
-        "cpu": "PyTorch operations: embedding_bag, one sort shared by both weight gradients",
-        "triton": "Triton: decoding with loss and its gradients, weight gradients; PyTorch operations: the rest",
+        "cpu": "PyTorch operations, sparse throughout",
+        "triton": "Triton, sparse throughout",
     }
     name = backend(torch.empty(0, device=device))
-    return [("kernels", name, f"{how[name]} ({VARIABLE} changes it)")]
+    return [
+        ("kernels", name, f"{how[name]} ({VARIABLE} changes it)"),
+        ("encoder", scores if name == "cpu" else "fp32 values", "topk and batchtopk; other variants: fp32"),
+        ("update", "fused", "sum, project, Adam, normalise feature by feature; train.clip writes gradients out first"),
+    ]

@@ -26,9 +26,11 @@ from saelab.contracts import Batch, Codes
 from saelab.errors import ConfigError
 from saelab.kernels.csc import Pattern
 from saelab.kernels.decode_loss import Reconstruction
+from saelab.kernels.encode_select import Rule
+from saelab.kernels.latent_update import normalise_rows_, remove_parallel_
 from saelab.kernels.sparse_decode import sparse_decode
-from saelab.kernels.sparse_encode import Rule, sparse_encode
-from saelab.sae.parts import Normalisation, normalise_rows_, remove_parallel_, unit_rows
+from saelab.kernels.sparse_encode import sparse_encode
+from saelab.sae.parts import Normalisation, unit_rows
 from saelab.sae.sparse import Sparse
 
 

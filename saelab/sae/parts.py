@@ -1,10 +1,12 @@
-"""What several variants share: unit rows, the cheap centre, dead features' loss, warm-up, and folding."""
+"""What several variants share: unit rows to begin with, the cheap centre, dead features' loss, warm-up, and folding."""
 
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from saelab.kernels.deferred import SomeRows
 
 DENSE_FROM = 0.1  # share of active entries from which dense matrices are faster than sparse ones on a CPU
 
@@ -22,20 +24,6 @@ class Normalisation(Protocol):
 def unit_rows(W: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """W with every row divided by its length."""
     return W / torch.linalg.vector_norm(W, dim=1, keepdim=True)
-
-
-@torch.no_grad()
-def normalise_rows_(W: Float[Tensor, "n d"]) -> None:
-    """Divide every row by its length, in place; 512 rows at a time stay in the cache (1 ms, whole: 14 ms for 21 MB)."""
-    for rows in W.split(512):
-        rows.div_(torch.linalg.vector_norm(rows, dim=1, keepdim=True))
-
-
-@torch.no_grad()
-def remove_parallel_(gradient: Float[Tensor, "n d"], W: Float[Tensor, "n d"]) -> None:
-    """gradient_i -= <gradient_i, W_i> W_i for unit rows W_i, in place: such a step only changes their length."""
-    for g, w in zip(gradient.split(128), W.split(128), strict=True):
-        g.addcmul_(torch.einsum("nd,nd->n", g, w).unsqueeze(1), w, value=-1)
 
 
 def centred_linear(
@@ -89,13 +77,13 @@ def auxk_loss(
     densely: k is far too many for the sparse path. Gao et al. 2024, appendix A.2.
     """
     index = dead.nonzero().squeeze(1)
-    f = torch.relu(torch.addmm(b_enc[index], x, W_enc.t().index_select(0, index).t()))  # [batch, n_dead]
+    f = torch.relu(torch.addmm(b_enc[index], x, SomeRows.apply(W_enc.t(), index).t()))  # [batch, n_dead]
     if len(index) > k:
         top = f.topk(k, dim=1, sorted=False)
         f = torch.zeros_like(f).scatter(1, top.indices, top.values)
     e = residual.detach()
     variance = (e - e.mean(dim=0)).pow(2).sum()
-    error = (e - f @ W_dec.index_select(0, index)).pow(2).sum()
+    error = (e - f @ SomeRows.apply(W_dec, index)).pow(2).sum()
     return torch.where(variance > 0, error / variance.clamp_min(torch.finfo(e.dtype).tiny), 0.0)
 
 

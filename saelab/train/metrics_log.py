@@ -13,6 +13,11 @@ class MetricsLog:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has been written yet."""
+        return not self.path.exists() or not self.path.stat().st_size
+
     def write(self, line: Mapping[str, Any]) -> None:
         """Append one line; it must hold `step`."""
         with self.path.open("a", encoding="utf-8") as file:

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from saelab.contracts import Batch
 from saelab.errors import TrainError
+from saelab.kernels.backend import backend
 from saelab.sae import SAE, VARIANTS
 from saelab.train.evaluate import Figures, evaluate
 from saelab.train.metrics_log import MetricsLog
 from saelab.train.normalise import Normalisation
+from saelab.train.optimise import Optimiser
 from saelab.train.plans import Plan
 from saelab.train.schedule import learning_rate
 from saelab.train.state import read_state, write_state
@@ -30,10 +32,7 @@ class Trainee:
         torch.manual_seed(self.cfg.seed)
         self.sae: SAE = VARIANTS[plan.sae.variant](plan.sae).to(self.cfg.device)
         self.sae.total_steps, self.sae.dead_after = self.steps, int(self.cfg.dead_after or 0)
-        betas = (self.cfg.beta1, self.cfg.beta2)
-        self.optimiser = torch.optim.Adam(
-            self.sae.parameters(), lr=float(self.cfg.lr or 0), betas=betas, eps=self.cfg.eps, fused=True
-        )
+        self.optimiser = Optimiser(self.sae, self.cfg)
         self.log = MetricsLog(plan.folder / "metrics.jsonl")
         self._sound = torch.ones((), dtype=torch.bool, device=self.cfg.device)
 
@@ -47,6 +46,9 @@ class Trainee:
 
     def take(self, batch: Batch) -> float | None:
         """One step on normalised rows; the loss where it is written to metrics.jsonl, which also checks it."""
+        if self.step == 0 and self.log.empty:
+            path = {"kernels": backend(self.sae.W_dec), "update": self.optimiser.path}
+            self.log.write({"step": self.step, "rows": self.rows, **path})
         loss, terms = self.descend(batch)
         self._sound &= loss.isfinite()
         if self.step % self.plan.cfg.log_every and not self.finished:
@@ -56,31 +58,22 @@ class Trainee:
     def descend(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """One step of the optimiser: the loss and its terms before it."""
         torch.manual_seed(self.cfg.seed * 1_000_003 + self.step + 1)
-        self._set_rate()
-        terms = self.sae.loss_terms(batch, self.step)
-        loss = torch.stack(list(terms.values())).sum()
-        loss.backward()
-        self._update()
+        with self.optimiser.gradients():
+            terms = self.sae.loss_terms(batch, self.step)
+            loss = torch.stack(list(terms.values())).sum()
+            loss.backward()
+        self.optimiser.step(self._rate(), self.step)
         self.step += 1
         return loss.detach(), terms
 
-    def _set_rate(self) -> None:
-        rate = learning_rate(float(self.cfg.lr or 0), self.step, self.steps, self.cfg.warmup, self.cfg.decay)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-
-    def _update(self) -> None:
-        self.sae.project_gradients()
-        if self.cfg.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.sae.parameters(), self.cfg.clip)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        self.sae.after_step(self.step)
+    def _rate(self) -> float:
+        """The learning rate of the next step."""
+        return learning_rate(float(self.cfg.lr or 0), self.step, self.steps, self.cfg.warmup, self.cfg.decay)
 
     def _log(self, loss: float, terms: dict[str, Tensor]) -> float:
         self.check(loss)
         values = {name: term.item() for name, term in terms.items()}
-        rate = self.optimiser.param_groups[0]["lr"]
+        rate = self.optimiser.adam.param_groups[0]["lr"]
         self.log.write({"step": self.step, "rows": self.rows, "loss": loss, **values, "lr": rate})
         return loss
 
@@ -131,7 +124,7 @@ class Trainee:
                 tensor.copy_(saved[0][f"sae.{name}"])
         for name, parameter in self.sae.named_parameters():
             if f"adam.{name}.step" in saved[0]:
-                self.optimiser.state[parameter] = _adam_state(parameter, saved[0], f"adam.{name}.")
+                self.optimiser.adam.state[parameter] = _adam_state(parameter, saved[0], f"adam.{name}.")
 
     def _sae_tensors(self) -> dict[str, Tensor]:
         return {**dict(self.sae.named_parameters()), **dict(self.sae.named_buffers())}
@@ -139,7 +132,7 @@ class Trainee:
     def _tensors(self) -> dict[str, Tensor]:
         tensors = {f"sae.{name}": tensor for name, tensor in self._sae_tensors().items()}
         for name, parameter in self.sae.named_parameters():
-            for key, value in self.optimiser.state[parameter].items():
+            for key, value in self.optimiser.adam.state[parameter].items():
                 tensors[f"adam.{name}.{key}"] = value
         return tensors
 

@@ -42,6 +42,7 @@ def test_metrics_hold_the_terms_the_rate_and_the_looks(store, tmp_path):
     lines = read_metrics(result.path / "metrics.jsonl")
     steps = [line for line in lines if "loss" in line]
     looks = [line for line in lines if "heldout" in line]
+    assert lines[0] == {"step": 0, "rows": 0, "kernels": "cpu", "update": "fused"}
     assert [line["step"] for line in steps] == [5, 10, 15, 20]
     assert [line["rows"] for line in looks] == [1000, 2000, 3000, 4000]
     assert looks[-1]["heldout"]["fvu"] == result.fvu

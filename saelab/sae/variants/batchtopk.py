@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saelab.errors import CheckpointError
-from saelab.kernels import sparse_encode as select
+from saelab.kernels import encode_select as select
 from saelab.sae.base import SAEConfig
 from saelab.sae.sparse import Sparse
 from saelab.sae.variants.topk import TopK, TopKConfig

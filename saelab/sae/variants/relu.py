@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor
 
 from saelab.contracts import Batch
-from saelab.kernels.sparse_encode import Above
+from saelab.kernels.encode_select import Above
 from saelab.sae.base import SAE, SAEConfig
 from saelab.sae.parts import centred_linear, is_dense, warm_up
 from saelab.sae.sparse import Sparse

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from saelab.contracts import Batch
-from saelab.kernels import sparse_encode as select
+from saelab.kernels import encode_select as select
 from saelab.sae.base import SAE, SAEConfig
 from saelab.sae.parts import auxk_loss
 from saelab.sae.sparse import Sparse

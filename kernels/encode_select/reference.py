@@ -1,4 +1,4 @@
-"""The definition: the whole pre-activation, a full stable sort of it, and autograd."""
+"""The definition: the whole pre-activation, and a full stable sort of it."""
 
 from collections.abc import Callable
 
@@ -10,42 +10,31 @@ from torch import Tensor
 from saelab.kernels.csc import Pattern
 
 
-def sparse_encode(
+def encode_select(
     x: Float[Tensor, "batch d_in"],
     W_enc: Float[Tensor, "d_in d_sae"],
     b_enc: Float[Tensor, "d_sae"],
     kept: Callable[[Tensor], Tensor],
-    centre: Float[Tensor, "d_in"] | None = None,
 ) -> tuple[Float[Tensor, "nz"], Pattern]:
-    """The pre-activations at which `kept` is true, and where they are."""
-    pre = pre_activations(x, W_enc, b_enc, torch.zeros_like(x[0]) if centre is None else centre)
+    """The pre-activations at which `kept` is true, and where they are; differentiable."""
+    pre = x @ W_enc + b_enc
     mask = kept(pre.detach())
     return pre[mask], Pattern(mask.nonzero()[:, 1], F.pad(mask.sum(dim=1).cumsum(0), (1, 0)), len(b_enc))
 
 
-def pre_activations(
-    x: Float[Tensor, "batch d_in"],
-    W_enc: Float[Tensor, "d_in d_sae"],
-    b_enc: Float[Tensor, "d_sae"],
-    centre: Float[Tensor, "d_in"],
-) -> Float[Tensor, "batch d_sae"]:
-    """pre = (x - centre) W_enc + b_enc."""
-    return (x - centre) @ W_enc + b_enc
-
-
 def largest(pre: Float[Tensor, "*shape"], k: int) -> Bool[Tensor, "*shape"]:
-    """True at the k largest entries of the whole tensor; among equals the lowest flat index is kept."""
+    """True at the k largest entries that are not 0 or less; among equals the lowest flat index is kept."""
     order = pre.flatten().sort(descending=True, stable=True).indices
     kept = torch.zeros(pre.numel(), dtype=torch.bool, device=pre.device)
     kept[order[:k]] = True
-    return kept.view(pre.shape)
+    return kept.view(pre.shape) & ~(pre <= 0)  # what is not a number is kept
 
 
 def topk(pre: Float[Tensor, "batch d_sae"], k: int) -> Bool[Tensor, "batch d_sae"]:
-    """True at the k largest entries of each row; among equals the lowest feature is kept."""
+    """True at the k largest positive entries of each row; among equals the lowest feature is kept."""
     return torch.stack([largest(row, k) for row in pre])
 
 
 def batch_topk(pre: Float[Tensor, "batch d_sae"], k: int) -> Bool[Tensor, "batch d_sae"]:
     """True at the batch * k largest positive entries of the whole batch."""
-    return largest(pre, k * len(pre)) & (pre > 0)
+    return largest(pre, k * len(pre))
