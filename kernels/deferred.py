@@ -16,12 +16,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from saelab.kernels.csc import Csc
 
@@ -120,19 +118,3 @@ def deferring() -> Iterator[Deferred]:
         yield deferred
     finally:
         _current.reset(token)
-
-
-class SomeRows(torch.autograd.Function):
-    """W[index], for features in ascending order; what comes back to them alone is their gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, W: Tensor, index: Tensor) -> Tensor:
-        ctx.save_for_backward(W, index)
-        ctx.deferred = current()
-        return W.index_select(0, index)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None]:
-        W, index = ctx.saved_tensors
-        return deferred_or_whole(ctx.deferred, W, Rows(index, gradient)), None

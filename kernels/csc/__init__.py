@@ -12,6 +12,7 @@ serves both, and nothing of size batch x d_sae is built. Stable order makes ever
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -78,6 +79,16 @@ class Pattern:
     def row(self) -> Int[Tensor, "nz"]:
         """The row each entry belongs to."""
         return cpu.row_of(self.counts)
+
+    def dots(self, rows: Float[Tensor, "batch d"], table: Float[Tensor, "n d"]) -> Float[Tensor, "nz"]:
+        """out[e] = <rows[row of e], table[index of e]>: the product rows @ table.T at these entries only.
+
+        Feature by feature: `rows` stay in the cache, where the table would not (4.2 ms instead of 6.4 for 65,536
+        entries of width 576 and 9216 features).
+        """
+        csc = self.csc
+        found = cpu.sampled_dot(table, rows, csc.row, csc.offsets)
+        return torch.empty_like(found).index_copy_(0, csc.order, found)
 
     @cached_property
     def csc(self) -> Csc:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 def sort_by_feature(index: Int[Tensor, "nz"], n: int) -> tuple[Int[Tensor, "nz"], Int[Tensor, "n_plus_1"]]:
     """Order of the entries by feature (stable), and where each feature's begin."""
-    order = index.sort(stable=True).indices
+    order = index.to(torch.int16 if n < 2**15 else torch.int32).sort(stable=True).indices  # int64 takes twice as long
     return order, starts(torch.bincount(index, minlength=n))
 
 
@@ -39,6 +39,13 @@ def bag(
 ) -> Float[Tensor, "n d"]:
     """out[i] = sum over e in offsets[i] : offsets[i + 1] of weight[e] * table[index[e]]."""
     return F.embedding_bag(index, table, offsets, mode="sum", per_sample_weights=weight, include_last_offset=True)
+
+
+def weighted_sum(table: Float[Tensor, "n d"], weight: Float[Tensor, "n"]) -> Float[Tensor, "d"]:
+    """sum over i of weight[i] * table[i]; 64 sums of some rows first (0.9 ms for 21 MB, a matrix product takes 2.2)."""
+    n = len(table)
+    starts = torch.arange(0, 65, device=table.device) * n // 64
+    return bag(torch.arange(n, device=table.device), starts, table, weight).sum(dim=0)
 
 
 def sampled_dot(

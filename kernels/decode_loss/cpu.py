@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saelab.kernels.csc import Pattern
-from saelab.kernels.csc.cpu import bag, sampled_dot
+from saelab.kernels.csc.cpu import bag
 
 
 @torch.no_grad()
@@ -21,4 +21,4 @@ def decode_loss(
     minus_r = bag(pattern.index, pattern.offsets, W_dec, values).add_(bias).sub_(y)
     loss = scale * minus_r.flatten().dot(minus_r.flatten())
     error = minus_r.mul_(2 * scale)
-    return loss, error, sampled_dot(error, W_dec, pattern.index, pattern.offsets)
+    return loss, error, pattern.dots(error, W_dec)

@@ -25,7 +25,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from saelab.kernels.csc.cpu import sampled_dot
 from saelab.kernels.encode_select.survivors import Survivors, kth_of_maxima, pattern_of
 from saelab.kernels.workspace import workspace
 
@@ -99,8 +98,7 @@ class RoughChunk:
         if self.n % GROUP:  # the last group is padded
             place = place[feature < self.n]
         pattern = pattern_of(place, self.n_rows, self.n)
-        values = sampled_dot(self.x, self.W_enc.t(), pattern.index, pattern.offsets)
-        return Survivors(values + self.b_enc[pattern.index], place)
+        return Survivors(pattern.dots(self.x, self.W_enc.t()) + self.b_enc[pattern.index], place)
 
 
 def slack_of(

@@ -15,5 +15,5 @@ def normalise_rows_(W: Float[Tensor, "n d"]) -> None:
 @torch.no_grad()
 def remove_parallel_(gradient: Float[Tensor, "n d"], W: Float[Tensor, "n d"]) -> None:
     """gradient_i -= <gradient_i, W_i> W_i for unit rows W_i, in place: such a step only changes their length."""
-    for g, w in zip(gradient.split(128), W.split(128), strict=True):
+    for g, w in zip(gradient.split(512), W.split(512), strict=True):
         g.addcmul_(torch.linalg.vecdot(g, w).unsqueeze(1), w, value=-1)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from saelab.kernels.csc import Pattern
-from saelab.kernels.csc.cpu import bag, sampled_dot
+from saelab.kernels.csc.cpu import bag
 from saelab.kernels.deferred import RowSum, current, deferred_or_whole
 
 
@@ -32,7 +32,7 @@ class SparseDecode(torch.autograd.Function):
         values, W_dec = ctx.saved_tensors
         pattern, gradient, d_values, d_W_dec = ctx.pattern, gradient.contiguous(), None, None
         if ctx.needs_input_grad[0]:
-            d_values = sampled_dot(gradient, W_dec, pattern.index, pattern.offsets)
+            d_values = pattern.dots(gradient, W_dec)
         if ctx.needs_input_grad[1]:
             d_W_dec = deferred_or_whole(ctx.deferred, W_dec, RowSum(pattern.csc, values, gradient))
         return d_values, d_W_dec, None

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from saelab.kernels.csc import Pattern
-from saelab.kernels.csc.cpu import bag
+from saelab.kernels.csc.cpu import bag, weighted_sum
 from saelab.kernels.deferred import RowSum, current, deferred_or_whole
 from saelab.kernels.encode_select import Rule, encode_select
 
@@ -62,7 +62,7 @@ class SparseEncode(torch.autograd.Function):
         pattern, gradient = ctx.pattern, gradient.contiguous()
         summed = pattern.csc.by_feature(gradient) if needs_centre or needs_b else None
         d_x = bag(pattern.index, pattern.offsets, W_enc.t(), gradient) if needs_x else None
-        d_centre = -(W_enc @ summed) if needs_centre else None
+        d_centre = -weighted_sum(W_enc.t(), summed) if needs_centre else None
         d_W = None
         if needs_W:
             d_W = deferred_or_whole(ctx.deferred, W_enc.t(), RowSum(pattern.csc, gradient, centred))

@@ -1,12 +1,10 @@
-"""What several variants share: unit rows to begin with, the cheap centre, dead features' loss, warm-up, and folding."""
+"""What several variants share: unit rows to begin with, the cheap centre, warm-up, and folding."""
 
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
-
-from saelab.kernels.deferred import SomeRows
 
 DENSE_FROM = 0.1  # share of active entries from which dense matrices are faster than sparse ones on a CPU
 
@@ -56,35 +54,6 @@ def is_dense(
     """Whether so many features of 32 rows are above `threshold` that the dense path is the faster one."""
     sample = x[:: max(1, len(x) // 32)]
     return (centred_linear(sample.to(W.dtype), centre, W, b) > threshold).float().mean().item() > DENSE_FROM
-
-
-def auxk_loss(
-    x: Float[Tensor, "batch d_in"],
-    residual: Float[Tensor, "batch d_out"],
-    W_enc: Float[Tensor, "d_in d_sae"],
-    b_enc: Float[Tensor, "d_sae"],
-    W_dec: Float[Tensor, "d_sae d_out"],
-    dead: Bool[Tensor, "d_sae"],
-    k: int,
-) -> Float[Tensor, ""]:
-    """How badly the dead features explain what the living ones left over.
-
-        e_hat = TopK_k(ReLU(x W_enc[:, dead] + b_enc[dead])) W_dec[dead]
-        loss  = mean |e - e_hat|^2 / mean |e - mean(e)|^2          (0 when the residual does not vary)
-
-    x is what the encoder reads (b_dec taken off and detached), e the detached residual, which holds no b_dec, so
-    neither does e_hat. Only dead features get a gradient, in encoder and decoder. They are gathered and multiplied
-    densely: k is far too many for the sparse path. Gao et al. 2024, appendix A.2.
-    """
-    index = dead.nonzero().squeeze(1)
-    f = torch.relu(torch.addmm(b_enc[index], x, SomeRows.apply(W_enc.t(), index).t()))  # [batch, n_dead]
-    if len(index) > k:
-        top = f.topk(k, dim=1, sorted=False)
-        f = torch.zeros_like(f).scatter(1, top.indices, top.values)
-    e = residual.detach()
-    variance = (e - e.mean(dim=0)).pow(2).sum()
-    error = (e - f @ SomeRows.apply(W_dec, index)).pow(2).sum()
-    return torch.where(variance > 0, error / variance.clamp_min(torch.finfo(e.dtype).tiny), 0.0)
 
 
 def warm_up(step: int, total: int | None, share: float) -> float:

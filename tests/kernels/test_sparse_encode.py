@@ -144,3 +144,26 @@ def test_encoding_in_inference_mode_first_does_not_spoil_encoding_after_it():
         inside, _ = sparse_encode(x, W_enc, b_enc, TopK(3))
     outside, _ = sparse_encode(x, W_enc, b_enc, TopK(3))
     assert torch.equal(inside, outside)
+
+
+@pytest.mark.parametrize("rule", [TopK(4), BatchTopK(4)])
+def test_bf16_never_decides_what_is_kept(rule, monkeypatch):
+    """Values that are all the same number in bf16: rough scores can't tell them apart, the exact ones can."""
+    monkeypatch.setattr(cpu, "rough_pays", lambda *_: True)
+    order = torch.stack([torch.randperm(128, generator=torch.Generator().manual_seed(row)) for row in range(5)])
+    pre = 1 + order * 1e-5
+    assert pre.bfloat16().unique().numel() == 1
+    values, pattern = sparse_encode(pre, torch.eye(128).t(), torch.zeros(128), rule)
+    for row in range(5):
+        kept = pattern.index[pattern.row == row]
+        assert order[row, kept].sort().values.tolist() == [124, 125, 126, 127]
+    assert values.equal(pre[pattern.row, pattern.index])
+
+
+def test_where_fewer_than_k_are_positive_nothing_else_gets_a_gradient():
+    pre = torch.tensor([[-1.0, 0.0, 2.0, -3.0], [-2.0, -1.0, 0.0, -1.0]])
+    W_enc, b_enc = torch.eye(4).t().requires_grad_(), torch.zeros(4, requires_grad=True)
+    values, _ = sparse_encode(pre, W_enc, b_enc, TopK(3))
+    torch.relu(values).sum().backward()
+    assert b_enc.grad.tolist() == [0.0, 0.0, 1.0, 0.0]
+    assert W_enc.grad.t().abs().sum(dim=1).tolist() == [0.0, 0.0, 6.0, 0.0]

@@ -5,7 +5,7 @@
     loss  = mean |y - x_hat|^2 / d + aux * AuxK
 
 Where fewer than k pre-activations are positive the rest are zeros, which get no gradient and do not count as fired.
-AuxK brings dead features back by having them explain the residual (see parts.auxk_loss).
+AuxK brings dead features back by having them explain the residual (see kernels/auxk).
 
 Gao et al. 2024, "Scaling and evaluating sparse autoencoders", eq. 3, section 2.3 and appendix A.2.
 """
@@ -19,8 +19,8 @@ from torch import Tensor
 
 from saelab.contracts import Batch
 from saelab.kernels import encode_select as select
+from saelab.kernels.auxk import auxk_loss
 from saelab.sae.base import SAE, SAEConfig
-from saelab.sae.parts import auxk_loss
 from saelab.sae.sparse import Sparse
 
 
@@ -62,10 +62,10 @@ class TopK(SAE):
         dead = self.tokens_since_fired >= self.dead_after
         if self.cfg.aux == 0 or not dead.any():
             return error.new_zeros(())
-        read = x if self.centre is None else x - self.centre.detach()
-        residual = error * (-error.numel() / 2)
         k = self.cfg.k_aux or max(1, self.cfg.d_in // 2)
-        return self.cfg.aux * auxk_loss(read, residual, self.W_enc, self.b_enc, self.W_dec, dead, k)
+        weights = self.W_enc, self.b_enc, self.W_dec
+        x, scale = x.to(self.W_enc.dtype), -error.numel() / 2  # of the residual: error is its gradient
+        return self.cfg.aux * auxk_loss(x, self.centre, error, scale, *weights, dead, k)
 
     def exported_settings(self) -> dict[str, Any]:
         return {"k": self.cfg.k, "rescale_acts_by_decoder_norm": False}
