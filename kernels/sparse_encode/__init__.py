@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 from saelab.kernels.csc import Pattern
 from saelab.kernels.csc.cpu import bag, weighted_sum
 from saelab.kernels.deferred import RowSum, current, deferred_or_whole
-from saelab.kernels.encode_select import Rule, encode_select
+from saelab.kernels.encode_select import Rule, TopK, encode_select
 
 
 def sparse_encode(
@@ -41,6 +41,17 @@ def sparse_encode(
         centred = x.contiguous() if centre is None else x - centre
         values, pattern = encode_select(centred, W_enc, b_enc, rule)
     return SparseEncode.apply(x, centre, W_enc, b_enc, centred, values, pattern), pattern
+
+
+def topk_encode(
+    x: Float[Tensor, "batch d_in"],
+    W_enc: Float[Tensor, "d_in d_sae"],
+    b_enc: Float[Tensor, "d_sae"],
+    k: int,
+    centre: Float[Tensor, "d_in"] | None = None,
+) -> tuple[Float[Tensor, "nz"], Pattern]:
+    """The k largest positive pre-activations of each row, for `sparse_decode`; differentiable as `sparse_encode` is."""
+    return sparse_encode(x, W_enc, b_enc, TopK(k), centre)
 
 
 class SparseEncode(torch.autograd.Function):

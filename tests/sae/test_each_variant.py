@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from saelab.contracts import Batch
 from saelab.errors import CheckpointError, ConfigError
+from saelab.kernels.jumprelu import heaviside, jumprelu
 from saelab.sae import VARIANTS, sae_config
 from saelab.sae.parts import warm_up
-from saelab.sae.variants.jumprelu import Jump, Step
 
 
 def build(variant: str, d_in: int = 2, d_sae: int = 3, **more) -> Any:
@@ -115,11 +115,11 @@ def test_few_active_features_take_the_sparse_path():
 def test_the_jump_s_gradients_are_those_of_the_window_by_hand():
     pre = torch.tensor([0.5, 0.95, 1.05, 2.0], requires_grad=True)
     theta = torch.ones(4, requires_grad=True)
-    Jump.apply(pre, theta, 0.2).backward(torch.full((4,), 3.0))
+    jumprelu(pre, theta, 0.2).backward(torch.full((4,), 3.0))
     assert grad(pre).tolist() == [0, 0, 3, 3]
     torch.testing.assert_close(theta.grad, torch.tensor([0.0, -15.0, -15.0, 0.0]))  # -theta / eps * 3
     theta.grad = None
-    Step.apply(pre.detach(), theta, 0.2).backward(torch.full((4,), 3.0))
+    heaviside(pre.detach(), theta, 0.2).backward(torch.full((4,), 3.0))
     torch.testing.assert_close(theta.grad, torch.tensor([0.0, -15.0, -15.0, 0.0]))
 
 
@@ -127,7 +127,7 @@ def test_the_threshold_s_gradient_is_that_of_the_smoothed_objective():
     """The mean over many pre-activations of d/dtheta E[c z + L0] = -(c theta + 1) p(theta), p the density of pre."""
     pre = torch.randn(4_000_000, generator=torch.Generator().manual_seed(0)).double()
     theta = torch.tensor([0.7], dtype=torch.float64, requires_grad=True)
-    z, on = Jump.apply(pre.unsqueeze(1), theta, 0.1), Step.apply(pre.unsqueeze(1), theta, 0.1)
+    z, on = jumprelu(pre.unsqueeze(1), theta, 0.1), heaviside(pre.unsqueeze(1), theta, 0.1)
     (2.0 * z + on).mean().backward()
     density = torch.exp(torch.tensor(-(0.7**2) / 2)) / (2 * torch.pi) ** 0.5
     assert grad(theta).item() == pytest.approx(-(2 * 0.7 + 1) * density.item(), rel=0.02)  # 125,000 fall in the window

@@ -21,7 +21,7 @@ both, at 16 with a threshold of 0.4 and a bandwidth of 1.6, and at 9.3 with a th
 Rajamanoharan et al. 2024, "Jumping ahead", eq. 5 to 12 and appendix J; Lieberum et al. 2024, "Gemma Scope".
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from saelab.contracts import Batch
 from saelab.kernels.encode_select import Above
+from saelab.kernels.jumprelu import heaviside, jumprelu
 from saelab.sae.base import SAE, SAEConfig
 from saelab.sae.parts import centred_linear, is_dense, warm_up
 from saelab.sae.sparse import Sparse
@@ -65,7 +66,7 @@ class JumpReLU(SAE):
         return Sparse(*self.pre_activations(x, Above(self.threshold.detach())))
 
     def encode(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_sae"]:
-        return Jump.apply(self._dense_pre(x), self.threshold, self.cfg.bandwidth)
+        return jumprelu(self._dense_pre(x), self.threshold, self.cfg.bandwidth)
 
     def loss_terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
         loss, active = self._dense(batch) if self._is_dense(batch.x) else self._sparse(batch)
@@ -89,53 +90,20 @@ class JumpReLU(SAE):
     def _dense(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Reconstruction loss and number of active features, dense: early in training half the features fire."""
         pre, theta = self._dense_pre(batch.x), self.threshold
-        f = Jump.apply(pre, theta, self.cfg.bandwidth)
+        f = jumprelu(pre, theta, self.cfg.bandwidth)
         self.count_fired((f > 0).any(dim=0), len(f))
         loss = self.reconstruction_loss(batch.y, self.decode(f, batch.x))
-        return loss, Step.apply(pre, theta, self.cfg.bandwidth).sum()
+        return loss, heaviside(pre, theta, self.cfg.bandwidth).sum()
 
     def _sparse(self, batch: Batch) -> tuple[Tensor, Tensor]:
         pre, pattern = self.pre_activations(batch.x, Above(self.threshold.detach() - self.cfg.bandwidth / 2))
         theta = self.threshold[pattern.index]
-        code = Sparse(Jump.apply(pre, theta, self.cfg.bandwidth), pattern)
+        code = Sparse(jumprelu(pre, theta, self.cfg.bandwidth), pattern)
         self.count_fired(code.fired(), len(batch.x))
-        return self.reconstruct(code, batch)[0], Step.apply(pre, theta, self.cfg.bandwidth).sum()
+        return self.reconstruct(code, batch)[0], heaviside(pre, theta, self.cfg.bandwidth).sum()
 
     def scale_threshold(self, factor: float) -> None:
         self.log_threshold.add_(torch.tensor(factor).log())
 
     def exported(self) -> dict[str, Tensor]:
         return super().exported() | {"threshold": self.threshold.detach()}
-
-
-class Jump(torch.autograd.Function):
-    """pre where pre > theta, else 0; theta is of pre's shape or broadcasts over its rows."""
-
-    @staticmethod
-    def forward(ctx: Any, pre: Tensor, theta: Tensor, eps: float) -> Tensor:
-        ctx.save_for_backward(pre, theta)
-        ctx.eps = eps
-        return torch.where(pre > theta, pre, 0.0)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        pre, theta = ctx.saved_tensors
-        window = (pre - theta).abs() < ctx.eps / 2
-        d_theta = torch.where(window, gradient * (-theta / ctx.eps), 0.0)
-        return torch.where(pre > theta, gradient, 0.0), d_theta.sum_to_size(theta.shape), None
-
-
-class Step(torch.autograd.Function):
-    """1 where pre > theta, else 0; shapes as in Jump."""
-
-    @staticmethod
-    def forward(ctx: Any, pre: Tensor, theta: Tensor, eps: float) -> Tensor:
-        ctx.save_for_backward(pre, theta)
-        ctx.eps = eps
-        return (pre > theta).to(pre.dtype)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        pre, theta = ctx.saved_tensors
-        window = (pre - theta).abs() < ctx.eps / 2
-        return None, torch.where(window, gradient / -ctx.eps, 0.0).sum_to_size(theta.shape), None

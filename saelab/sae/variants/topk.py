@@ -12,7 +12,6 @@ Gao et al. 2024, "Scaling and evaluating sparse autoencoders", eq. 3, section 2.
 
 from typing import Any, ClassVar, Literal
 
-import torch
 from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
@@ -45,8 +44,7 @@ class TopK(SAE):
     cfg: TopKConfig
 
     def sparse(self, x: Float[Tensor, "batch d_in"]) -> Sparse:
-        pre, pattern = self.pre_activations(x, select.TopK(self.cfg.k))
-        return Sparse(torch.relu(pre), pattern)
+        return Sparse(*self.pre_activations(x, select.TopK(self.cfg.k)))
 
     def loss_terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
         code = self.sparse(batch.x)
