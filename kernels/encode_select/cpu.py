@@ -40,7 +40,7 @@ class ExactChunk:
     def __init__(self, scores: Float[Tensor, "rows d_sae"]) -> None:
         self.n_rows, self.n = scores.shape
         self._scores = scores
-        self.slack = self.shift = scores.new_zeros(1, 1)
+        self.slack = self.likely = self.shift = scores.new_zeros(1, 1)
 
     @staticmethod
     def score_dtype(x: Tensor) -> torch.dtype:

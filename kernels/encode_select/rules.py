@@ -22,11 +22,15 @@ from saelab.kernels.encode_select.survivors import Survivors
 
 @runtime_checkable
 class Chunk(Protocol):
-    """Scores of some rows: each is within `slack` of its exact pre-activation plus `shift`, and then rounded."""
+    """Scores of some rows: less `shift` no less than the exact pre-activation, and more by `slack` at most.
+
+    They are then rounded. The k-th best of a row exceeds the k-th best value by `likely` at most, in all likelihood.
+    """
 
     n_rows: int
     n: int
     slack: Float[Tensor, "rows 1"]
+    likely: Float[Tensor, "rows 1"]
     shift: Float[Tensor, "rows 1"]
     rounding: float  # by at most this share of itself
 
@@ -34,14 +38,13 @@ class Chunk(Protocol):
         """A value that the scores of at least k features of each row reach, and few more."""
 
     def sample(self, every: int) -> Float[Tensor, "some columns"]:
-        """Scores less shift of every so-manieth row."""
+        """About the pre-activations of every so-manieth row, all features in any order."""
 
     def survivors(self, floor: Float[Tensor, "..."]) -> Survivors:
         """Entries whose score is not below `floor` (broadcast over the scores), with their exact values."""
 
 
 FEW = 16  # features for one that is kept
-LIKELY = 0.2  # of the slack: more than scores are off by at most on rows of real models
 Chunks = Callable[[], Iterator[Chunk]]  # each call gives the same chunks from the start
 
 
@@ -77,7 +80,7 @@ class TopK:
     def _rows(self, chunk: Chunk) -> Survivors:
         """What passes a bound that k features nearly certainly reach, or, should it be too high, one they must."""
         score = chunk.reached(min(self.k, chunk.n))
-        for sure in (score - LIKELY * chunk.slack, floor_under(chunk, score)):
+        for sure in (score - chunk.likely, floor_under(chunk, score) - chunk.slack):
             bound = (sure - chunk.shift).clamp_min(0)
             found = chunk.survivors(floor_under(chunk, bound + chunk.shift))
             kept, least = largest_of_rows(found, self.k, chunk.n_rows, chunk.n)
@@ -151,8 +154,8 @@ class BatchTopK:
 
 
 def floor_under(chunk: Chunk, value: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """A floor that scores pass whose pre-activation plus shift is `value` or more."""
-    return value - chunk.slack - 2 * chunk.rounding * value.abs()
+    """A floor that scores pass which were `value` or more before they were rounded."""
+    return value - 2 * chunk.rounding * value.abs()
 
 
 def positive(found: Survivors) -> Survivors:
