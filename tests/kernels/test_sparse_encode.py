@@ -3,7 +3,8 @@ import torch
 from patterns import numbers
 
 from saelab.kernels.encode_select import Above, BatchTopK, TopK, cpu, reference
-from saelab.kernels.sparse_encode import sparse_encode
+from saelab.kernels.sparse_decode import sparse_decode
+from saelab.kernels.sparse_encode import sparse_encode, topk_encode
 
 SHAPES = [(1, 1, 1, 1), (3, 97, 130, 5), (97, 3, 130, 130), (130, 130, 97, 1)]  # rows, d_in, d_sae, k
 NAMES = ("x", "W_enc", "b_enc", "centre")
@@ -167,3 +168,20 @@ def test_where_fewer_than_k_are_positive_nothing_else_gets_a_gradient():
     torch.relu(values).sum().backward()
     assert b_enc.grad.tolist() == [0.0, 0.0, 1.0, 0.0]
     assert W_enc.grad.t().abs().sum(dim=1).tolist() == [0.0, 0.0, 6.0, 0.0]
+
+
+def test_encoder_and_decoder_together_have_the_gradients_of_a_dense_sae():
+    """`topk_encode` and `sparse_decode`, the ops for people's own modules, in every tensor they read."""
+    x, W_enc, b_enc, centre = inputs(97, 31, 40)
+    tensors = (x, W_enc, b_enc, centre, numbers(40, 31, seed=6))
+    dense, mine = ([t.clone().requires_grad_() for t in tensors] for _ in range(2))
+    f = torch.relu((dense[0] - dense[3]) @ dense[1] + dense[2])
+    kept = torch.zeros_like(f).scatter(1, f.topk(5, dim=1).indices, 1.0)
+    values, pattern = topk_encode(*mine[:3], 5, mine[3])
+    x_hat, wanted = sparse_decode(values, pattern, mine[4]), (f * kept) @ dense[4]
+    torch.testing.assert_close(x_hat, wanted)
+    upstream = numbers(97, 31, seed=7)
+    for got, want in zip(
+        torch.autograd.grad(x_hat, mine, upstream), torch.autograd.grad(wanted, dense, upstream), strict=True
+    ):
+        torch.testing.assert_close(got, want)
