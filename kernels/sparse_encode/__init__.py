@@ -31,15 +31,18 @@ def sparse_encode(
     b_enc: Float[Tensor, "d_sae"],
     rule: Rule,
     centre: Float[Tensor, "d_in"] | None = None,
+    products: torch.dtype | None = None,
 ) -> tuple[Float[Tensor, "nz"], Pattern]:
     """Pre-activations that `rule` selects, with the pattern that says where they are.
 
     Differentiable in x, W_enc, b_enc and centre. `W_enc` must be laid out with a feature's weights contiguous
-    (strides (1, d_in)): its gradient is summed feature by feature, and comes back in the same layout.
+    (strides (1, d_in)): its gradient is summed feature by feature, and comes back in the same layout. `products`, on a
+    GPU, is what the factors of the large product are rounded to first; its sums are fp32, and decided on as such.
     """
     with torch.no_grad():
         centred = x.contiguous() if centre is None else x - centre
-        values, pattern = encode_select(centred, W_enc, b_enc, rule)
+        factors = (centred, W_enc) if products is None else (centred.to(products), W_enc.t().to(products).t())
+        values, pattern = encode_select(*factors, b_enc, rule)
     return SparseEncode.apply(x, centre, W_enc, b_enc, centred, values, pattern), pattern
 
 

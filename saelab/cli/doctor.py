@@ -85,8 +85,10 @@ def paths() -> list[tuple[str, str, str]]:
         "triton": "Triton, sparse throughout",
     }
     name = backend(torch.empty(0, device=device))
+    products = ("bf16 products, fp32 sums", "train.precision=fp32 changes it")
+    encoder = (scores, "topk and batchtopk; other variants in fp32") if device == "cpu" else products
     return [
         ("kernels", name, f"{how[name]} ({VARIABLE} changes it)"),
-        ("encoder", scores if name == "cpu" else "fp32 values", "topk and batchtopk; other variants: fp32"),
+        ("encoder", *encoder),
         ("update", "fused", "sum, project, Adam, normalise feature by feature; train.clip writes gradients out first"),
     ]

@@ -71,7 +71,8 @@ class SAE(nn.Module, ABC):
     """Base of every variant, which says how it encodes (`sparse`) and what it minimises (`loss_terms`).
 
     The trainer sets `total_steps` (for warm-ups given as a share; None: no warm-up) and `dead_after`, the number of
-    tokens without firing after which a feature counts as dead.
+    tokens without firing after which a feature counts as dead; on a GPU also `products`, the dtype to which a training
+    step may round the factors of the encoder's product.
     """
 
     Config: ClassVar[type[SAEConfig]]
@@ -92,6 +93,7 @@ class SAE(nn.Module, ABC):
         self.metadata: dict[str, Any] = {}
         self.total_steps: int | None = None
         self.dead_after = 10_000_000
+        self.products: torch.dtype | None = None
         decoder = unit_rows(torch.randn(cfg.d_sae, cfg.width_out, generator=generator))
         encoder = (
             unit_rows(torch.randn(cfg.d_sae, cfg.d_in, generator=generator)) if cfg.transcoder else decoder.clone()
@@ -149,7 +151,8 @@ class SAE(nn.Module, ABC):
 
     def pre_activations(self, x: Float[Tensor, "batch d_in"], rule: Rule) -> tuple[Float[Tensor, "nz"], Pattern]:
         """(x - b_dec) W_enc + b_enc where `rule` selects it."""
-        return sparse_encode(x.to(self.W_enc.dtype), self.W_enc, self.b_enc, rule, self.centre)
+        products = self.products if self.training else None
+        return sparse_encode(x.to(self.W_enc.dtype), self.W_enc, self.b_enc, rule, self.centre, products)
 
     def reconstruction_loss(
         self, y: Float[Tensor, "batch d_out"], y_hat: Float[Tensor, "batch d_out"]

@@ -25,6 +25,9 @@ class OptimiserConfig(Settings):
     )
     seed: int = Field(0, ge=0, description="Of the weights and of whatever a step draws.")
     order_seed: int | None = Field(None, ge=0, description="Of the order of the rows; null: seed.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="Factors of the encoder's product in training, sums are fp32; auto: bf16 on a GPU."
+    )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
 
     @property

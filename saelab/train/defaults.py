@@ -4,6 +4,8 @@ import math
 
 import torch
 
+from saelab.errors import ConfigError
+
 LONG_RUN = 60_000_000  # rows from which the rate that is usual for long runs is used as it is
 FASTEST = 10.0  # times that rate, at most: above it more features die than the lower error is worth
 
@@ -20,6 +22,17 @@ def default_learning_rate(d_sae: int, rows: int) -> float:
 def default_dead_after(rows: int) -> int:
     """A tenth of the run, and at most the 10 M rows that long runs use: a feature must have time to come back."""
     return max(1, min(10_000_000, rows // 10))
+
+
+def resolve_precision(name: str, device: str) -> str:
+    """`auto` is bf16 where the product is made for it. Raises ConfigError for bf16 on a processor."""
+    gpu = torch.device(device).type == "cuda"
+    if name == "bf16" and not gpu:
+        raise ConfigError(
+            f"train.precision = 'bf16', but train.device is {device!r}: there bf16 only rules features out, and exact "
+            "fp32 values decide.\n  fix:   leave train.precision out"
+        )
+    return name if name != "auto" else "bf16" if gpu else "fp32"
 
 
 def resolve_device(name: str) -> str:

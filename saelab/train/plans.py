@@ -13,7 +13,7 @@ from saelab.errors import ConfigError, StoreError, StoreMismatch
 from saelab.sae import SAEConfig, sae_config
 from saelab.train.config import SHARED, OptimiserConfig, TrainConfig
 from saelab.train.data import RowSource, choose_site
-from saelab.train.defaults import default_dead_after, default_learning_rate, resolve_device
+from saelab.train.defaults import default_dead_after, default_learning_rate, resolve_device, resolve_precision
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 NEUTRAL = {"store", "out", "name", "save_minutes"}  # settings that do not change what comes out
@@ -122,11 +122,13 @@ def _train(common: OptimiserConfig, own: Mapping[str, Any], d_sae: int) -> Optim
             f"sae.train.{shared[0]}: all SAEs of one pass see the same batches; set train.{shared[0]} for all of them."
         )
     train = settings(OptimiserConfig, {**common.model_dump(), **own}, where="sae.train")
+    device = resolve_device(common.device)
     derived = {
         "lr": train.lr or default_learning_rate(d_sae, train.rows),
         "dead_after": train.dead_after or default_dead_after(train.rows),
         "order_seed": common.seed if common.order_seed is None else common.order_seed,
-        "device": resolve_device(common.device),
+        "device": device,
+        "precision": resolve_precision(train.precision, device),
     }
     return settings(OptimiserConfig, {**train.model_dump(), **derived}, where="train")
 

@@ -32,6 +32,7 @@ class Trainee:
         torch.manual_seed(self.cfg.seed)
         self.sae: SAE = VARIANTS[plan.sae.variant](plan.sae).to(self.cfg.device)
         self.sae.total_steps, self.sae.dead_after = self.steps, int(self.cfg.dead_after or 0)
+        self.sae.products = torch.bfloat16 if self.cfg.precision == "bf16" else None
         self.optimiser = Optimiser(self.sae, self.cfg)
         self.log = MetricsLog(plan.folder / "metrics.jsonl")
         self._sound = torch.ones((), dtype=torch.bool, device=self.cfg.device)

@@ -118,3 +118,10 @@ def test_a_held_out_sample_is_spread_over_the_split():
     assert slices(10, 20) == [(0, 10)]
     assert slices(3200, 32) == [(200 * i, 200 * i + 2) for i in range(16)]
     assert sum(stop - start for start, stop in slices(9999, 8192)) == 8192
+
+
+def test_bf16_products_on_a_processor_are_refused_and_auto_is_fp32_there(store, tmp_path):
+    made = plans(config(store, tmp_path, train={"device": "cpu"}), StoreRows(store))
+    assert made[0].train.precision == "fp32"
+    with pytest.raises(ConfigError, match=r"(?s)train.precision = 'bf16'.*leave train.precision out"):
+        plans(config(store, tmp_path, train={"device": "cpu", "precision": "bf16"}), StoreRows(store))
