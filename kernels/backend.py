@@ -40,6 +40,8 @@ def _chosen(device: str, forced: str) -> str:
     if forced == "triton":
         _require_triton(device)
     name, why = (forced, f"{VARIABLE} says so") if forced else _by_device(device)
+    if name == "triton":
+        os.environ.setdefault("TRITON_DEFAULT_FP_FUSION", "1")  # what it does anyway, without saying so at each kernel
     _log.info("kernels on %s: %s (%s)", device, name, why)
     return name
 

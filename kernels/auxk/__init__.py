@@ -36,7 +36,7 @@ def auxk_loss(
     dead: Bool[Tensor, "d_sae"],
     k: int,
 ) -> Float[Tensor, ""]:
-    """See the module. Differentiable in W_enc, b_enc and W_dec, at dead features only; centre None: nothing is taken off."""
+    """See the module. Differentiable in W_enc, b_enc and W_dec, at dead features only. Without a centre, x as it is."""
     index = dead.nonzero().squeeze(1)
     centre = torch.zeros_like(x[0]) if centre is None else centre.detach()
     if backend(x) == "reference":

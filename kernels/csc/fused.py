@@ -1,11 +1,15 @@
 """Sums by feature in Triton: each weight gradient from the entries sorted by feature.
 
-A feature's entries are summed in pieces of at most PIECE, each by a program of its own, so that a feature that fires on
-every row of a batch does not keep one program busy while all others have ended. A feature of one piece is written at
-once; the pieces of the others go into a workspace and are added up in order by a second launch. No atomics: the same
-inputs give the same bits. How many pieces there are is not asked of the device: as many programs are launched as there
-may be, and those without a piece end at once.
+One program per feature adds up its entries, four rows in flight at a time. A feature of more than PIECE entries would
+keep its program busy while all others have ended (one that fires on every row of a batch: a thousand times as long), so
+its entries are summed in pieces before that, each by a program of its own, and its program only adds the pieces up, in
+order. No atomics: the same inputs give the same bits. How many pieces there are is not asked of the device: as many
+programs are launched as there may be, and those without a piece end at once.
+
+`no_type_check` keeps the tests' import hook, which executes shapes, from wrapping what Triton is to compile.
 """
+
+from typing import NamedTuple, no_type_check
 
 import torch
 import triton
@@ -15,42 +19,105 @@ from torch import Tensor
 
 PIECE = 128  # entries
 BLOCK_D = 512
+ENTRIES = 4  # rows that are fetched at once: their addresses do not wait for each other
 
 
 @triton.jit
+@no_type_check
+def sum_of_entries(row, weight, rows, first, last, column, d, ENTRIES: tl.constexpr, BLOCK_D: tl.constexpr):
+    """fp32 sum over the entries from first up to last of weight * rows[row], at these columns."""
+    total = tl.full((ENTRIES, BLOCK_D), 0.0, tl.float32)
+    for start in range(first, last, ENTRIES):
+        entry = start + tl.arange(0, ENTRIES)
+        own = entry < last
+        place = tl.load(row + entry, mask=own, other=0).to(tl.int64) * d  # may pass 2^31
+        scale = tl.load(weight + entry, mask=own, other=0.0).to(tl.float32)
+        inside = own[:, None] & (column < d)[None, :]
+        taken = tl.load(rows + place[:, None] + column[None, :], mask=inside, other=0.0).to(tl.float32)
+        total += scale[:, None] * taken
+    return tl.sum(total, axis=0)
+
+
+@triton.jit
+@no_type_check
+def sum_of_feature(
+    feature, row, weight, rows, offsets, ends, sums, column, d,
+    PIECE: tl.constexpr, ENTRIES: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    """The same over all entries of a feature; those of a feature in pieces have been summed into `sums`."""
+    first = tl.load(offsets + feature)
+    last = tl.load(offsets + feature + 1)
+    if last - first <= PIECE:
+        total = sum_of_entries(row, weight, rows, first, last, column, d, ENTRIES, BLOCK_D)
+    else:
+        total = tl.full((BLOCK_D,), 0.0, tl.float32)
+        end = tl.load(ends + feature)
+        for piece in range(end - (last - first + PIECE - 1) // PIECE, end):
+            total += tl.load(sums + tl.cast(piece, tl.int64) * d + column, mask=column < d, other=0.0)
+    return total
+
+
+@triton.jit
+@no_type_check
 def _sum_pieces(
-    row, weight, rows, starts, ends, features, slots, out, parts, pieces, d, BLOCK_D: tl.constexpr
+    row, weight, rows, offsets, ends, features, sums, n, d,
+    PIECE: tl.constexpr, ENTRIES: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     piece = tl.program_id(0)
     column = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
-    inside = column < d
-    if piece < tl.load(pieces):
-        total = tl.zeros((BLOCK_D,), dtype=tl.float32)
-        for entry in range(tl.load(starts + piece), tl.load(ends + piece)):
-            place = tl.load(row + entry).to(tl.int64) * d  # may pass 2^31
-            total += tl.load(weight + entry).to(tl.float32) * tl.load(rows + place + column, mask=inside, other=0.0).to(
-                tl.float32
-            )
-        slot = tl.load(slots + piece).to(tl.int64)
-        feature = tl.load(features + piece).to(tl.int64)
-        if slot < 0:
-            tl.store(out + feature * d + column, total, mask=inside)
-        else:
-            tl.store(parts + slot * d + column, total, mask=inside)
+    feature = tl.load(features + piece)
+    if feature < n:
+        first = tl.load(offsets + feature)
+        last = tl.load(offsets + feature + 1)
+        nth = piece - tl.load(ends + feature) + (last - first + PIECE - 1) // PIECE  # of the feature's pieces
+        first += nth * PIECE
+        last = tl.minimum(first + PIECE, last)
+        total = sum_of_entries(row, weight, rows, first, last, column, d, ENTRIES, BLOCK_D)
+        tl.store(sums + piece.to(tl.int64) * d + column, total, mask=column < d)
 
 
 @triton.jit
-def _add_pieces(parts, first_slot, counts, out, d, BLOCK_D: tl.constexpr):
-    feature = tl.program_id(0).to(tl.int64)
+@no_type_check
+def _sum_features(
+    row, weight, rows, offsets, ends, sums, out, d,
+    PIECE: tl.constexpr, ENTRIES: tl.constexpr, BLOCK_D: tl.constexpr,
+):  # fmt: skip
+    feature = tl.program_id(0)
     column = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
-    inside = column < d
-    count = tl.load(counts + feature)
-    if count > 1:
-        total = tl.zeros((BLOCK_D,), dtype=tl.float32)
-        first = tl.load(first_slot + feature).to(tl.int64)
-        for slot in range(first, first + count):
-            total += tl.load(parts + slot * d + column, mask=inside, other=0.0)
-        tl.store(out + feature * d + column, total, mask=inside)
+    total = sum_of_feature(
+        feature, row, weight, rows, offsets, ends, sums, column, d, PIECE, ENTRIES, BLOCK_D
+    )  # fmt: skip
+    tl.store(out + feature.to(tl.int64) * d + column, total, mask=column < d)
+
+
+class Pieces(NamedTuple):
+    """What `sum_of_feature` needs to know of features in pieces: theirs end at ends[i], in features' order."""
+
+    ends: Int[Tensor, "n"]
+    sums: Float[Tensor, "most d"]
+
+
+def sum_pieces(
+    weight: Float[Tensor, "nz"],
+    rows: Float[Tensor, "batch d"],
+    row: Int[Tensor, "nz"],
+    offsets: Int[Tensor, "n_plus_1"],
+    size: int = PIECE,
+) -> Pieces:
+    """The sums over all pieces of `size` entries of features that have more; `weight` by feature."""
+    n, d = len(offsets) - 1, rows.shape[1]
+    counts = offsets.diff()
+    ends = torch.where(counts > size, (counts + size - 1).div(size, rounding_mode="floor"), 0).cumsum(0)
+    most = 2 * len(weight) // (size + 1)  # of a feature that has size + 1 entries, and so two pieces
+    sums = torch.empty(most, d, device=rows.device, dtype=torch.float32)
+    if most:
+        features = torch.searchsorted(ends, torch.arange(most, device=ends.device), right=True)  # n: no such piece
+        block = min(BLOCK_D, triton.next_power_of_2(d))
+        _sum_pieces[(most, triton.cdiv(d, block))](
+            row, weight, rows, offsets, ends, features, sums, n, d,
+            PIECE=size, ENTRIES=ENTRIES, BLOCK_D=block, num_warps=4,
+        )  # fmt: skip
+    return Pieces(ends, sums)
 
 
 def rows_by_feature(
@@ -62,23 +129,12 @@ def rows_by_feature(
 ) -> Float[Tensor, "n d"]:
     """out[i] = sum over e in offsets[i] : offsets[i + 1] of weight[e] * rows[row[e]], in fp32; `weight` by feature."""
     n, d = len(offsets) - 1, rows.shape[1]
+    rows = rows.contiguous()
+    pieces = sum_pieces(weight, rows, row, offsets, piece)
     out = torch.empty(n, d, device=rows.device, dtype=torch.float32)
-    counts = (offsets.diff() + piece - 1).div(piece, rounding_mode="floor").clamp_min(1)  # pieces of each feature
-    ends = counts.cumsum(0)
-    many = torch.where(counts > 1, counts, 0)  # pieces that go through the workspace
-    first_slot = many.cumsum(0) - many
-    most, most_slots = n + len(weight) // piece, max(1, 2 * (len(weight) // piece))
-    number = torch.arange(most, device=rows.device)
-    feature = torch.searchsorted(ends, number, right=True).clamp_max(n - 1)
-    nth = number - (ends - counts)[feature]
-    start = offsets[feature] + nth * piece
-    end = torch.minimum(start + piece, offsets[feature + 1])
-    slot = torch.where(counts[feature] > 1, first_slot[feature] + nth, -1)
-    parts = torch.empty(most_slots, d, device=rows.device, dtype=torch.float32)
     block = min(BLOCK_D, triton.next_power_of_2(d))
-    columns = triton.cdiv(d, block)
-    _sum_pieces[(most, columns)](
-        row, weight, rows, start, end, feature, slot, out, parts, ends[-1:], d, BLOCK_D=block, num_warps=4
-    )
-    _add_pieces[(n, columns)](parts, first_slot, counts, out, d, BLOCK_D=block, num_warps=4)
+    _sum_features[(n, triton.cdiv(d, block))](
+        row, weight, rows, offsets, pieces.ends, pieces.sums, out, d,
+        PIECE=piece, ENTRIES=ENTRIES, BLOCK_D=block, num_warps=4,
+    )  # fmt: skip
     return out

@@ -6,6 +6,8 @@ brought into L2 (k rows of d numbers: 48 to 512 KB per program at the sizes that
 number per row, summed in order afterwards.
 """
 
+from typing import no_type_check
+
 import torch
 import triton
 import triton.language as tl
@@ -18,6 +20,7 @@ BLOCK_D = 512  # columns at a time; d may be anything
 
 
 @triton.jit
+@no_type_check
 def _decode_loss(
     values, index, offsets, W_dec, bias, y, error, d_values, losses, scale, d, BLOCK_D: tl.constexpr
 ):  # fmt: skip

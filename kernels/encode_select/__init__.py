@@ -29,6 +29,11 @@ def encode_select(
         raise ValueError("a batch has at least one row")
     if not W_enc.t().is_contiguous():
         raise ValueError(f"W_enc has strides {W_enc.stride()}: a feature's weights must be contiguous")
-    if backend(x) == "reference":
+    name = backend(x)
+    if name == "reference":
         return reference.encode_select(x, W_enc, b_enc, rule.kept)
+    if name == "triton":
+        from saelab.kernels.encode_select import fused
+
+        return fused.encode_select(x.contiguous(), W_enc, b_enc, rule)
     return cpu.encode_select(x.contiguous(), W_enc, b_enc, rule)

@@ -132,8 +132,10 @@ class Bounds:
 
     def part(self, rows: slice) -> "Bounds":
         """Those of some rows."""
-        own = (self.slack, self.likely, self.shift, self.shift_column, self.kappa)
-        return Bounds(*(one[rows] for one in own), self.lengths)
+        return Bounds(
+            self.slack[rows], self.likely[rows], self.shift[rows], self.shift_column[rows], self.kappa[rows],
+            self.lengths,
+        )  # fmt: skip
 
 
 def width_of(d: int) -> int:

@@ -7,6 +7,8 @@ with the same decoder rows, which the first has just brought into L2. No atomics
 summed in order afterwards.
 """
 
+from typing import no_type_check
+
 import torch
 import triton
 import triton.language as tl
@@ -20,6 +22,7 @@ BLOCK_D = 512  # columns at a time; d may be anything
 
 
 @triton.jit
+@no_type_check
 def _nested_loss(
     values, index, bounds, weights, W_dec, bias, y, error, d_values, losses, scale, M, d,
     BLOCK_M: tl.constexpr, BLOCK_D: tl.constexpr,
