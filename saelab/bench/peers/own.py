@@ -1,0 +1,65 @@
+"""saelab's step: what `saelab train` does with a batch, `Trainee.descend`."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from saelab.config import settings
+from saelab.contracts import Batch
+from saelab.process import keep_freed_memory
+from saelab.sae import sae_config
+from saelab.train import TrainConfig
+from saelab.train.normalise import Normalisation
+from saelab.train.plans import Plan
+from saelab.train.trainee import Trainee
+
+from .job import AUX, SEED, Job
+
+
+def how(setting: str, device: str) -> str:
+    return "as `saelab train` does it"
+
+
+class Training:
+    """The real trainer on rows that are normalised already."""
+
+    def __init__(self, job: Job, W_dec: Tensor, setting: str) -> None:
+        keep_freed_memory()  # as `saelab train` does first
+        sae = {"variant": job.variant, "d_in": job.d_in, "d_sae": job.d_sae, "k": job.k, "aux": AUX}
+        train = {
+            "rows": job.steps * job.batch, "batch": job.batch, "lr": job.lr, "dead_after": job.dead_after,
+            "warmup": job.warmup / job.steps, "decay": 0.0, "seed": SEED, "device": job.device,
+        }  # fmt: skip
+        cfg = settings(TrainConfig, {"sae": sae, "train": train}, where="bench train")
+        centre = torch.zeros(job.d_in, device=job.device)
+        plan = Plan("bench", Path("bench"), sae_config(sae), cfg, "rows", None, {})
+        self.trainee = Trainee(plan, Normalisation(centre, 1.0, centre, 1.0))
+        self.sae = self.trainee.sae
+        assert torch.equal(self.sae.W_dec, W_dec), "the trainer's first weights are not everyone's"
+
+    def prepare(self, x: Tensor) -> Tensor:
+        return x
+
+    def step(self, x: Tensor) -> None:
+        self.trainee.descend(Batch(x, x))
+
+    def gradients(self, x: Tensor) -> dict[str, Tensor]:
+        """Of the whole loss, at the weights as they are."""
+        self.sae.zero_grad(set_to_none=True)
+        torch.stack(list(self.sae.loss_terms(Batch(x, x), 0).values())).sum().backward()
+        found = {name: p.grad for name, p in self.sae.named_parameters() if p.grad is not None}
+        return {name: gradient.clone() for name, gradient in found.items()}
+
+    def declare_dead(self, features: Tensor) -> None:
+        self.sae.tokens_since_fired.copy_(features * self.sae.dead_after)
+
+    @property
+    def b_enc(self) -> Tensor:
+        return self.sae.b_enc.data
+
+    def reproduce(self, x: Tensor) -> Tensor:
+        self.sae.eval()
+        x_hat: Tensor = self.sae(x)
+        self.sae.train()
+        return x_hat

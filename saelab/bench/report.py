@@ -1,0 +1,103 @@
+"""The table of `saelab bench train` and its pictures as one HTML file that needs nothing else, plotly included."""
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+
+from saelab.atomic import write_bytes
+from saelab.bench.peers.libraries import FLOOR, OWN
+from saelab.bench.train_result import Row, TrainBench
+
+BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#8B5A2B", "#888888"
+COLOURS = {
+    OWN.name: BLUE,
+    "sae-lens": ORANGE,
+    "eai-sparsify": GREEN,
+    "dictionary-learning": PURPLE,
+    "dense": BROWN,
+    FLOOR.name: GREY,
+}
+MARGIN = {"l": 0, "r": 20, "t": 40, "b": 0}
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .5rem; text-align: right; border-bottom: 1px solid #ddd; }
+th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
+"""
+
+
+def write_report(bench: TrainBench, path: Path) -> None:
+    """Write the report to `path`, whose folder is made if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, html(bench).encode("utf-8"))
+
+
+def html(bench: TrainBench) -> str:
+    """The whole page."""
+    figures = [one for one in (bars(bench), curve(bench)) if one is not None]
+    drawn = [one.to_html(full_html=False, include_plotlyjs=number == 0) for number, one in enumerate(figures)]
+    where = ", ".join(f"{key} {value}" for key, value in bench.machine.items() if value is not None)
+    notes = "".join(f"<li>{escape(note)}</li>" for note in bench.notes)
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>saelab bench train</title><style>{STYLE}</style>'
+        f"<h1>Training step: {escape(bench.title)}</h1><p>{escape(bench.date)}; {escape(where)}</p>"
+        f"{_table(bench)}{''.join(drawn)}<ul>{notes}</ul></html>\n"
+    )
+
+
+def _table(bench: TrainBench) -> str:
+    columns, rows = bench.table()
+    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    body = "".join(f"<tr>{''.join(f'<td>{escape(_plain(cell))}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _plain(cell: Any) -> str:
+    if cell is None:
+        return "–"
+    return f"{cell:.4g}" if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else str(cell)
+
+
+def bars(bench: TrainBench) -> go.Figure:
+    """ms a step at the main batch size, without and with dead features."""
+    rows = [row for row in bench.rows if row.batch == bench.rows[0].batch][::-1]  # plotly draws from below
+    names = [f"{row.library}, {row.setting}" for row in rows]
+    colours = [COLOURS[row.library] for row in rows]
+    plain = go.Bar(
+        y=names, x=[row.ms_per_step for row in rows], orientation="h", name="no feature dead",
+        marker={"color": colours},
+        error_x={"array": [row.ms_p90 - row.ms_per_step for row in rows],
+                 "arrayminus": [row.ms_per_step - row.ms_p10 for row in rows], "thickness": 1},
+    )  # fmt: skip
+    dead = go.Bar(
+        y=names, x=[row.ms_with_dead for row in rows], orientation="h", name="one feature in 16 dead (lighter)",
+        marker={"color": colours, "opacity": 0.4},
+    )  # fmt: skip
+    figure = go.Figure([dead, plain])
+    figure.update_layout(title="Whole step, medians; whiskers from the 10th to the 90th percentile", margin=MARGIN,
+                         height=100 + 45 * len(rows), showlegend=False, template="simple_white")  # fmt: skip
+    figure.update_xaxes(title="ms per step; the lighter bar: one feature in 16 dead, AuxK at work", rangemode="tozero")
+    return figure
+
+
+def curve(bench: TrainBench) -> go.Figure | None:
+    """Rows per second over the batch size; None when only one was timed."""
+    if len({row.batch for row in bench.rows}) == 1:
+        return None
+    series: dict[tuple[str, str], list[Row]] = {}
+    for row in sorted(bench.rows, key=lambda one: one.batch):
+        series.setdefault((row.library, row.setting), []).append(row)
+    lines = [
+        go.Scatter(
+            x=[row.batch for row in rows], y=[row.tokens_per_s for row in rows], name=", ".join(key),
+            line={"color": COLOURS[key[0]], "dash": "dot" if key[1] == "default" and key[0] != OWN.name else "solid"},
+        )
+        for key, rows in series.items()
+    ]  # fmt: skip
+    figure = go.Figure(lines)
+    figure.update_layout(title="Throughput over the batch size", margin=MARGIN, height=420, template="simple_white")
+    figure.update_xaxes(title="batch (rows)", type="log", tickvals=sorted({row.batch for row in bench.rows}))
+    figure.update_yaxes(title="rows per second", type="log")
+    return figure
