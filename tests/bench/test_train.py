@@ -82,11 +82,16 @@ def test_batchtopk_is_timed_too_and_speed_alone_has_no_fvu():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(any(find_spec(str(peer.needs)) for peer in PEERS), reason="needs a Python without the peers")
+@pytest.mark.skipif(
+    any(find_spec(peer.needs) for peer in PEERS if peer.needs), reason="needs a Python without the peers"
+)
 def test_a_peer_that_is_not_there_is_said(temporary):
     bench = bench_train(tiny(peers_python=Path(sys.executable)))
-    assert [row.library for row in bench.rows] == ["saelab", "gemm"]
-    for peer in PEERS:
+    asking = [peer for peer in PEERS if peer.needs is not None]  # the plain dense step needs nothing but torch
+    assert {row.library for row in bench.rows} == {"saelab", "gemm"} | {
+        peer.name for peer in PEERS if peer not in asking
+    }
+    for peer in asking:
         assert f"{peer.name}, best is left out: it is not installed there" in bench.notes
     assert not list(temporary.iterdir())
 
