@@ -5,7 +5,6 @@ import copy
 import pytest
 import torch
 from planted_rows import BATCH, D_SAE, build, rows
-
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from saelab.contracts import Batch
