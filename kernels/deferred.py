@@ -8,6 +8,10 @@ instead, and leave `.grad` of the weights alone:
         sae_loss(batch).backward()
     latent_update(W_dec, moments, gradients.of(W_dec), ...)
 
+A forward pass may also leave there what it made of the weights (`Derived`), for the optimiser to keep true:
+
+    latent_update(W_enc, ..., derived=gradients.derived.get(W_enc.data_ptr()))
+
 What an op does not defer (dense paths, other people's modules) arrives in `.grad` as ever, and is one more part.
 """
 
@@ -16,6 +20,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -31,6 +36,11 @@ class RowSum:
     csc: Csc
     weight: Float[Tensor, "nz"]
     rows: Float[Tensor, "batch d"]
+    dots: Float[Tensor, "nz"] | None = None  # <rows[row of e], W[feature of e]>, where they are known already
+
+    def along(self, W: Float[Tensor, "n d"]) -> Float[Tensor, "n"] | None:
+        """<gradient[i], W[i]>; None where it is no cheaper than from the gradient itself."""
+        return None if self.dots is None else self.csc.by_feature(self.weight * self.dots)
 
     def whole(self, n: int) -> Float[Tensor, "n d"]:
         """The gradient of all n features."""
@@ -51,6 +61,11 @@ class Rows:
     index: Int[Tensor, "m"]
     rows: Float[Tensor, "m d"]
 
+    def along(self, W: Float[Tensor, "n d"]) -> Float[Tensor, "n"] | None:
+        """<gradient[i], W[i]>."""
+        found = torch.linalg.vecdot(self.rows, W[self.index])
+        return found.new_zeros(len(W)).index_copy_(0, self.index, found)
+
     def whole(self, n: int) -> Float[Tensor, "n d"]:
         """The gradient of all n features."""
         return self.rows.new_zeros(n, self.rows.shape[1]).index_copy_(0, self.index, self.rows)
@@ -70,6 +85,10 @@ class Whole:
 
     gradient: Float[Tensor, "n d"]
 
+    def along(self, W: Float[Tensor, "n d"]) -> Float[Tensor, "n"] | None:
+        """None: it is no cheaper than from the gradient itself."""
+        return None
+
     def whole(self, n: int) -> Float[Tensor, "n d"]:
         """The gradient of all n features."""
         return self.gradient
@@ -82,10 +101,22 @@ class Whole:
 Part = RowSum | Rows | Whole
 
 
+@runtime_checkable
+class Derived(Protocol):
+    """Something made of weights, that whoever changes them may keep true, some features at a time."""
+
+    def follow(self, start: int, W: Float[Tensor, "some d"]) -> None:
+        """Features start, start + 1, ... have these weights now; `start` is a multiple of 8."""
+
+    def followed(self, W: Float[Tensor, "n d"]) -> None:
+        """All of W as it is now has been followed; a change of W by anyone else makes this worthless."""
+
+
 @dataclass
 class Deferred:
-    """Parts of gradients, by the memory of the weights they belong to."""
+    """Parts of gradients, and what is derived from weights, by the memory of the weights they belong to."""
 
+    derived: dict[int, Derived] = field(default_factory=dict)
     parts: dict[int, list[Part]] = field(default_factory=dict)
 
     def of(self, W: Float[Tensor, "n d"]) -> list[Part]:
@@ -110,9 +141,9 @@ def current() -> Deferred | None:
 
 
 @contextmanager
-def deferring() -> Iterator[Deferred]:
-    """Forward passes inside defer the weight gradients of their backward passes."""
-    deferred = Deferred()
+def deferring(derived: dict[int, Derived] | None = None) -> Iterator[Deferred]:
+    """Forward passes inside defer the weight gradients of their backward passes; `derived` is from an earlier step."""
+    deferred = Deferred({} if derived is None else derived)
     token = _current.set(deferred)
     try:
         yield deferred

@@ -70,7 +70,7 @@ class Reconstruction(torch.autograd.Function):
         needs_values, needs_W, needs_bias, needs_y = ctx.needs_input_grad[:4]
         d_W_dec = None
         if needs_W:
-            part = RowSum(ctx.pattern.csc, upstream * values, error)
+            part = RowSum(ctx.pattern.csc, upstream * values, error, d_values)
             d_W_dec = deferred_or_whole(ctx.deferred, ctx.W_dec, part)
         return (
             upstream * d_values if needs_values else None,

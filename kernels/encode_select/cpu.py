@@ -58,8 +58,8 @@ class ExactChunk:
         maxima = self._scores[:, : self.n // size * size].unflatten(1, (size, -1)).amax(dim=1)
         return kth_of_maxima(maxima, k)
 
-    def sample(self, every: int) -> Float[Tensor, "some columns"]:
-        return self._scores[::every]
+    def sample(self, every: int) -> Float[Tensor, "some groups"]:
+        return self._scores[::every, : self.n // 8 * 8].unflatten(1, (-1, 8)).amax(dim=2)
 
     def survivors(self, floor: Float[Tensor, "..."]) -> Survivors:
         below = torch.lt(self._scores, floor, out=mask_like(self._scores))

@@ -1,18 +1,20 @@
 """Upper bounds of all pre-activations from a bf16 GEMM: they rule out nearly all; the rest is computed exactly.
 
-Rounding x and W to bf16 moves each factor by at most u = 2^-9 of itself, so with fp32 sums in the GEMM, by
-Cauchy-Schwarz and for any data,
+With x' and W' for x and W_enc rounded to bf16, |x - x'| and |W_i - W_i'| as they are found to be, fp32 sums in the
+GEMM, and u = 2^-8, by Cauchy-Schwarz and for any data,
 
-    |rough[b, i] - pre[b, i]| <= kappa[b] |W_i| + beta,    kappa[b] = |x_b| (2 u + u^2 + d 2^-24),
-                                                           beta = 2 u^2 max_i |b_enc_i|
+    |rough[b, i] - pre[b, i]| <= a[b] |W_i| + c[b] |W_i - W_i'| + beta,    a[b] = |x_b - x_b'| + d 2^-24 |x_b|
+                                                                          c[b] = |x_b|
+                                                                          beta = (u^2 + d 2^-23) max_i |b_enc_i|
 
-The GEMM adds that bound, the bias (in two bf16 halves; addmm takes 9 ms more) and a constant `shift[b]` as further
-columns of x and rows of W_enc. Its scores less shift are then no less than the pre-activations and exceed them by at
-most slack[b] = 2 (kappa[b] max_i |W_i| + beta), before the result is rounded by at most u of itself. A rule guesses a
-bound that k exact values will reach, about where the k-th best score is less half of the slack; what scores below it
-is ruled out for certain, what does not gets its fp32 dot product, and the k-th of those proves the guess or has it
-lowered. At d = 576 twice as many candidates as needed pass (65 a row for k = 32). Two cores with AVX512-BF16 do the
-bf16 GEMM in 58 ms where the fp32 GEMM takes 150 (batch 2048, d_sae 9216).
+up to factors of 1 + O(u). Rounding may take u of every number but takes 0.4 u of a row's length: bounds by u alone were
+to be 2.4 times as wide. The GEMM adds that bound, the bias (in two bf16 halves; addmm takes 9 ms more) and a constant
+`shift[b]` as further columns of x and rows of W_enc. Its scores less shift are then no less than the pre-activations
+and exceed them by at most slack[b] = 2 (a[b] max_i |W_i| + c[b] max_i |W_i - W_i'| + beta), before the result is
+rounded by at most u of itself. A rule guesses a bound that k exact values will reach, about where the k-th best score
+is less half of the slack; what scores below it is ruled out for certain, what does not gets its fp32 dot product, and
+the k-th of those proves the guess or has it lowered. Two cores with AVX512-BF16 do the bf16 GEMM in 58 ms where the
+fp32 GEMM takes 150 (batch 2048, d_sae 9216, d 576).
 
 `shift` makes every floor that matters positive, where bf16 numbers are in the order of their bits as int16, and
 integers take half the time. Column j G + g of the scores is feature 8 g + j: eight neighbours have one column each of
@@ -20,21 +22,20 @@ eight slabs, so their maximum is one of whole slabs (2.5 ms), and only groups wh
 Floor and survivors take 13 ms that way, where comparing every score takes 23.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from functools import cache
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from saelab.kernels.encode_select.rounded import GROUP, MORE, RoundedWeights, width_of
 from saelab.kernels.encode_select.survivors import Survivors, kth_of_maxima, pattern_of
 from saelab.kernels.workspace import workspace
 
-U = 2.0**-9
+U = 2.0**-8  # bf16 keeps eight binary digits: rounding moves a number by at most this share of itself
 EVERYTHING = torch.iinfo(torch.int16).min
-GROUP = 8  # neighbouring features
-MORE = 4  # columns that are added
 LEAST_WORK = 2**28  # multiplications of a batch from which it pays
 
 
@@ -74,20 +75,24 @@ class RoughChunk:
     @classmethod
     def of(cls, x: Tensor, W_enc: Tensor, b_enc: Tensor, rows: int) -> Iterator["RoughChunk"]:
         """All chunks of `rows` rows, in order; each is overwritten when the next is asked for."""
-        bounds = Bounds.of(x, W_enc, b_enc)
-        wide_x = widened_rows(x, [1.0, 1.0, bounds.shift_column, bounds.kappa])
-        wide_W = widened_features(W_enc, b_enc, bounds.lengths)
-        buffer = workspace.take(rows, len(wide_W), x.device, torch.bfloat16, "scores")
+        wide_W = RoundedWeights.of(W_enc.t())
+        wide_x, rest = rounded_rows(x)
+        bounds = Bounds.of(x, rest, wide_W, b_enc)
+        upper = b_enc.bfloat16()
+        lower = (b_enc - upper).bfloat16()
+        wide_W.add_columns(torch.stack([upper, lower, torch.ones_like(b_enc), wide_W.lengths, wide_W.rests], dim=1))
+        wide_x[:, x.shape[1] : x.shape[1] + MORE] = bounds.columns()
+        buffer = workspace.take(rows, len(wide_W.rows), x.device, torch.bfloat16, "scores")
         for start in range(0, len(x), rows):
             part = slice(start, start + rows)
-            scores = torch.mm(wide_x[part], wide_W.t(), out=buffer[: len(x[part])])
+            scores = torch.mm(wide_x[part], wide_W.rows.t(), out=buffer[: len(x[part])])
             yield cls(x[part], W_enc, b_enc, scores, bounds.part(part))
 
     def reached(self, k: int) -> Float[Tensor, "rows 1"]:
         return kth_of_maxima(self._maxima, k).view(torch.bfloat16).float()
 
-    def sample(self, every: int) -> Float[Tensor, "some columns"]:
-        return self._scores[::every] - (self.shift + self.likely)[::every]
+    def sample(self, every: int) -> Float[Tensor, "some groups"]:
+        return self._maxima[::every].view(torch.bfloat16) - (self.shift + self.likely)[::every]
 
     def survivors(self, floor: Float[Tensor, "rows 1"]) -> Survivors:
         bits = floor.bfloat16().view(torch.int16)  # no bf16 number lies between the floor and its nearest
@@ -111,63 +116,38 @@ class Bounds:
     """What the scores of each row are off by, at most and in all likelihood, and what they carry; all [batch, 1]."""
 
     slack: Float[Tensor, "batch 1"]
-    likely: Float[
-        Tensor, "batch 1"
-    ]  # by how much the k-th best score exceeds the k-th best value, at most but for luck
+    likely: Float[Tensor, "batch 1"]  # by how much the k-th best score exceeds the k-th best value, but for luck
     shift: Float[Tensor, "batch 1"]
     shift_column: Float[Tensor, "batch 1"]
-    kappa: Float[Tensor, "batch 1"]
-    lengths: Float[Tensor, "d_sae"]  # |W_i|
+    per_length: Float[Tensor, "batch 1"]  # a
+    per_rest: Float[Tensor, "batch 1"]  # c
 
     @classmethod
-    def of(cls, x: Tensor, W_enc: Tensor, b_enc: Tensor) -> "Bounds":
+    def of(cls, x: Tensor, rest: Float[Tensor, "batch 1"], W: RoundedWeights, b_enc: Tensor) -> "Bounds":
         """See the module; a little is added for norms in fp32, and for rounding what is added to bf16."""
-        lengths = torch.cat([some.norm(dim=1) for some in W_enc.t().split(512)])  # 512 stay in the cache
-        kappa = x.norm(dim=1, keepdim=True) * (1 + 6 * U) * (2 * U + U**2 + len(W_enc) * 2**-24)
-        beta = 2 * U**2 * b_enc.abs().amax()
-        slack = 2 * (kappa * lengths.amax() * (1 + 2 * U) + beta)
+        length = x.norm(dim=1, keepdim=True) * (1 + 3 * U)
+        per_length = rest * (1 + 3 * U) + length * W.d * 2**-24
+        beta = b_enc.abs().amax() * (U**2 + width_of(W.d) * 2**-23)
+        most = per_length * W.lengths.amax() + length * W.rests.amax()
+        slack = 2 * (most * (1 + 2 * U) + beta)
         column = (slack / 16 + 4 * beta).bfloat16().float()
-        long = lengths.kthvalue(1 + int(0.95 * (len(lengths) - 1))).values
-        return cls(slack, kappa * (long + 0.2 * lengths.amax()), column - beta, column, kappa, lengths)
+        long, coarse = (one.kthvalue(1 + int(0.95 * (W.n - 1))).values for one in (W.lengths, W.rests))
+        likely = per_length * long + length * coarse + 0.1 * most
+        return cls(slack, likely, column - beta, column, per_length, length)
+
+    def columns(self) -> Float[Tensor, "batch MORE"]:
+        """What stands after x, against the two halves of the bias, 1, the lengths and the rests."""
+        one = torch.ones_like(self.slack)
+        return torch.cat([one, one, self.shift_column, self.per_length, self.per_rest], dim=1)
 
     def part(self, rows: slice) -> "Bounds":
         """Those of some rows."""
-        return Bounds(
-            self.slack[rows], self.likely[rows], self.shift[rows], self.shift_column[rows], self.kappa[rows],
-            self.lengths,
-        )  # fmt: skip
+        return Bounds(*(getattr(self, one.name)[rows] for one in fields(self)))
 
 
-def width_of(d: int) -> int:
-    """Columns of the GEMM: d and four more, in whole eights."""
-    return -(-(d + MORE) // 8) * 8
-
-
-def widened_rows(x: Float[Tensor, "batch d"], more: Sequence[float | Tensor]) -> Tensor:
-    """[x, more, 0...] in bf16."""
+def rounded_rows(x: Float[Tensor, "batch d"]) -> tuple[Tensor, Float[Tensor, "batch 1"]]:
+    """[x, room for MORE columns, 0...] in bf16, and how far rounding moved each row."""
     d = x.shape[1]
     wide = torch.zeros(len(x), width_of(d), dtype=torch.bfloat16)
     wide[:, :d] = x
-    for i, column in enumerate(more):
-        wide[:, d + i : d + i + 1] = column
-    return wide
-
-
-def widened_features(W_enc: Tensor, b_enc: Tensor, lengths: Float[Tensor, "d_sae"]) -> Tensor:
-    """[W_enc^T, upper half of b_enc, lower half, 1, lengths, 0...] in bf16, in the order of the scores' columns.
-
-    What pads the last group scores below everything.
-    """
-    d, n = W_enc.shape
-    groups, width, whole = -(-n // GROUP), width_of(d), n // GROUP
-    wide = workspace.take(GROUP, groups * width, W_enc.device, torch.bfloat16, "wide").view(GROUP, groups, width)
-    wide[:, :, d + MORE :] = 0
-    wide[:, -1], wide[:, -1, d] = 0, torch.finfo(torch.bfloat16).min
-    upper = b_enc.bfloat16()
-    more = torch.stack([upper, (b_enc - upper).bfloat16(), torch.ones_like(upper), lengths.bfloat16()], dim=1)
-    by_feature = wide.transpose(0, 1)  # [groups, GROUP, width]
-    for start, source in ((0, W_enc.t()), (d, more)):
-        target = by_feature[:, :, start : start + source.shape[1]]
-        target[:whole].copy_(source[: whole * GROUP].unflatten(0, (whole, GROUP)))
-        target[whole:, : n - whole * GROUP].copy_(source[whole * GROUP :])
-    return wide.flatten(0, 1)
+    return wide, torch.linalg.vector_norm(wide[:, :d].float().sub_(x), dim=1, keepdim=True)

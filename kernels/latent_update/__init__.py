@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from saelab.kernels.backend import backend
-from saelab.kernels.deferred import Part
+from saelab.kernels.deferred import Derived, Part
 from saelab.kernels.latent_update import cpu, reference
 from saelab.kernels.latent_update.adam import AdamStep
 from saelab.kernels.latent_update.unit import normalise_rows_, remove_parallel_
@@ -38,17 +38,30 @@ class Moments:
 
 
 def latent_update(
-    W: Float[Tensor, "n d"], moments: Moments, gradient: Sequence[Part], adam: AdamStep, unit: bool
+    W: Float[Tensor, "n d"],
+    moments: Moments,
+    gradient: Sequence[Part],
+    adam: AdamStep,
+    unit: bool,
+    derived: Derived | None = None,
 ) -> None:
-    """Change W and its moments in place, by the sum of the parts of `gradient`. Raises ValueError for other layouts."""
+    """Change W and its moments in place, by the sum of the parts of `gradient`, and let `derived` follow.
+
+    Raises ValueError for other layouts.
+    """
     for name, tensor in {"W": W, "moments.first": moments.first, "moments.second": moments.second}.items():
         if tensor.shape != W.shape or not tensor.is_contiguous():
             raise ValueError(f"{name} has shape {tuple(tensor.shape)} and strides {tensor.stride()}: as W, contiguous")
     name = backend(W)
+    if name == "cpu":
+        cpu.latent_update(W, moments.first, moments.second, gradient, adam, unit, derived)
+        return
     if name == "triton":
         from saelab.kernels.latent_update import fused
 
         fused.latent_update(W, moments.first, moments.second, gradient, adam, unit)
-        return
-    plain = reference if name == "reference" else cpu
-    plain.latent_update(W, moments.first, moments.second, gradient, adam, unit)
+    else:
+        reference.latent_update(W, moments.first, moments.second, gradient, adam, unit)
+    if derived is not None:
+        derived.follow(0, W)
+        derived.followed(W)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from saelab.kernels.deferred import Part
+from saelab.kernels.deferred import Derived, Part
 from saelab.kernels.latent_update.adam import AdamStep
 from saelab.kernels.latent_update.unit import normalise_rows_, remove_parallel_
 
@@ -21,15 +21,19 @@ def latent_update(
     gradient: Sequence[Part],
     adam: AdamStep,
     unit: bool,
+    derived: Derived | None = None,
 ) -> None:
-    """Change W, m and v in place."""
+    """Change W, m and v in place, and let `derived` follow."""
     n, d = W.shape
-    rows = max(1, CHUNK_BYTES // (d * W.element_size()))
+    rows = max(8, CHUNK_BYTES // (d * W.element_size()) // 8 * 8)  # of whole eights, as `derived` asks
     number = torch.full((), float(adam.number), device=W.device)
+    along = parallel(gradient, W) if unit else None
     for start, *pieces in zip(range(0, n, rows), *(part.chunks(n, rows) for part in gradient), strict=True):
         chunk = slice(start, start + rows)
         g = total([piece for piece in pieces if piece is not None], W[chunk])
-        if unit:
+        if along is not None:
+            g.addcmul_(along[chunk], W[chunk], value=-1)
+        elif unit:
             remove_parallel_(g, W[chunk])
         torch._fused_adam_(  # the step of torch.optim.Adam(fused=True), which takes whole tensors only
             [W[chunk]], [g], [m[chunk]], [v[chunk]], [], [number], amsgrad=False, maximize=False, weight_decay=0.0,
@@ -37,6 +41,16 @@ def latent_update(
         )  # fmt: skip
         if unit:
             normalise_rows_(W[chunk])
+        if derived is not None:
+            derived.follow(start, W[chunk])
+    if derived is not None:
+        derived.followed(W)
+
+
+def parallel(gradient: Sequence[Part], W: Tensor) -> Float[Tensor, "n 1"] | None:
+    """<gradient[i], W[i]>, where all of its parts know theirs from few numbers."""
+    found = [one for part in gradient if (one := part.along(W)) is not None]
+    return torch.stack(found).sum(dim=0).unsqueeze(1) if found and len(found) == len(gradient) else None
 
 
 def total(pieces: Sequence[Tensor], like: Tensor) -> Tensor:

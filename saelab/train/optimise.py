@@ -39,7 +39,7 @@ class Optimiser:
         if self.written_out is not None:
             yield
             return
-        with deferring() as self._deferred:
+        with deferring(self._deferred.derived) as self._deferred:
             yield
 
     def step(self, rate: float, number: int) -> None:
@@ -64,9 +64,10 @@ class Optimiser:
             parts: list[Part] = self._deferred.of(W)
             if parameter.grad is not None:
                 parts = [*parts, Whole(parameter.grad.t() if W is not parameter else parameter.grad)]
-            latent_update(W.detach(), self._moments(parameter, W, number + 1), parts, adam, unit)
+            derived = self._deferred.derived.get(W.data_ptr())
+            latent_update(W.detach(), self._moments(parameter, W, number + 1), parts, adam, unit, derived)
             parameter.grad = None
-        self._deferred = Deferred()
+        self._deferred = Deferred(self._deferred.derived)
 
     def _moments(self, parameter: nn.Parameter, W: Tensor, number: int) -> Moments:
         """Where torch.optim.Adam keeps them, laid out by feature."""

@@ -6,7 +6,12 @@ from hypothesis import strategies as st
 from implementations import INTERPRETED, TRITON, device_of, needs_triton
 from patterns import numbers
 
+from saelab.kernels.deferred import Whole, deferring
 from saelab.kernels.encode_select import Above, BatchTopK, TopK, cpu, encode_select, reference
+from saelab.kernels.encode_select.rough import RoughChunk
+from saelab.kernels.encode_select.rounded import RoundedWeights
+from saelab.kernels.latent_update import AdamStep, Moments, latent_update
+from saelab.kernels.latent_update import cpu as update_cpu
 
 SHAPES = [(1, 1, 1, 1), (5, 3, 97, 2), (3, 5, 130, 130), (33, 2, 70, 3), (2, 4, 300, 1)]  # rows, d_in, d_sae, k
 RULES = {"topk": TopK, "batchtopk": BatchTopK, "above": lambda k: Above(float(k))}
@@ -73,6 +78,62 @@ def test_the_selection_is_fp64_s_and_the_values_are_to_rounding(way, rule):
     assert found[1].equal(wanted[1]) and found[2].equal(wanted[2])  # of these numbers no two are as close as rounding
     # 31 products of |x| |W| in fp32, each rounded by 6e-8 of itself
     assert (found[0] - wanted[0]).abs().max() <= 2e-6 * x.norm(dim=1).max() * W_enc.norm(dim=0).max()
+
+
+@pytest.mark.parametrize("data", ["normal", "down", "up"])
+def test_rough_scores_are_upper_bounds_and_no_more_than_their_slack_above(data):
+    """`down` and `up`: all factors are rounded the same way by all that bf16 can round, and x is parallel to W_enc."""
+    d, n = 64, 24
+    x, W, b = numbers(5, d).float(), numbers(n, d, seed=2).float(), numbers(n, seed=3).float()
+    if data != "normal":
+        share = 2.0**-8 * (1 + 2.0**-10 if data == "up" else 1 - 2.0**-10)
+        x, W = torch.full_like(x, 1 + share), torch.where(torch.arange(n) % 2 == 0, 1 + share, -1 - share).unsqueeze(1)
+        W = W.expand(n, d).contiguous()
+    (chunk,) = RoughChunk.of(x, W.t(), b, rows=5)
+    place = torch.arange(n)
+    scores = chunk._scores.float()[:, place % 8 * (n // 8) + place // 8] - chunk.shift
+    pre = x.double() @ W.double().t() + b.double()
+    rounding = chunk.rounding * (scores + chunk.shift).abs()
+    assert (scores + rounding >= pre).all()
+    assert (scores - rounding <= pre + chunk.slack).all()
+    assert (scores - pre).max() > 0.3 * chunk.slack.max()  # the bound is not idle: half of the slack is what it adds
+
+
+class TestRoundedWeightsThatAStepLeaves:
+    W = numbers(20, 16).float()
+
+    def rows_of(self, W):
+        """What is multiplied, made from nothing."""
+        made = RoundedWeights(W)
+        made.follow(0, W)
+        return made.rows[:, : W.shape[1]], made.lengths, made.rests
+
+    def assert_true(self, kept, W):
+        for mine, wanted in zip((kept.rows[:, : W.shape[1]], kept.lengths, kept.rests), self.rows_of(W), strict=True):
+            assert mine.equal(wanted)
+
+    @pytest.mark.parametrize("way", ["cpu", "reference"])
+    def test_they_are_those_of_the_weights_after_it(self, way, monkeypatch):
+        monkeypatch.setenv("SAELAB_KERNELS", way)
+        monkeypatch.setattr(update_cpu, "CHUNK_BYTES", 1)  # 8 features at a time
+        W, gradient = self.W.clone(), Whole(numbers(20, 16, seed=1).float())
+        with deferring() as first:
+            kept = RoundedWeights.of(W)
+        moments = Moments(torch.zeros_like(W), torch.zeros_like(W))
+        latent_update(W, moments, [gradient], AdamStep(1, 0.1), False, first.derived[W.data_ptr()])
+        assert not W.equal(self.W)
+        with deferring(first.derived):
+            assert RoundedWeights.of(W) is kept
+        self.assert_true(kept, W)
+
+    @pytest.mark.parametrize("change", [lambda W: W.mul_(2), lambda W: W[3].add_(1), lambda W: W.t().zero_()])
+    def test_a_change_by_anyone_else_is_seen(self, change):
+        W = self.W.clone()
+        with deferring() as first:
+            RoundedWeights.of(W)
+        change(W)
+        with deferring(first.derived):
+            self.assert_true(RoundedWeights.of(W), W)
 
 
 @needs_triton
