@@ -1,6 +1,7 @@
 """One job and the workers that do it: started, proved equal, trained in turns, asked for what they measured."""
 
 import sys
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -32,16 +33,19 @@ class Comparison:
         self.found: dict[tuple[Worker, int], Row] = {}
         self.order = Random(SEED)
 
-    def start(self, python: Path | None) -> None:
-        """Write what all read; start everyone who can train this variant, the peers only where there is a Python."""
+    def start(self, python: Path | None, only: Collection[str] = ()) -> None:
+        """Write what all read; start everyone who can train this variant, the peers only where there is a Python.
+
+        `only` names the peers that are wanted, as NAME or NAME/SETTING; none: all.
+        """
         self.W_dec = first_weights(self.job)
         self.proof_rows = proof.clear_rows(self.data.train, self.W_dec, self.job.k, self.job.variant)
         tensors = {"rows": self.data.train, "heldout": self.data.heldout, "W_dec": self.W_dec, "proof": self.proof_rows}
         self.job.write(self.folder, tensors)
         ours = [(library, setting, Path(sys.executable)) for library in (OWN, FLOOR) for setting in library.settings]
-        self.everyone.start([*ours, *self._peers(python)], self.folder)
+        self.everyone.start([*ours, *self._peers(python, only)], self.folder)
 
-    def _peers(self, python: Path | None) -> list[tuple[Library, str, Path]]:
+    def _peers(self, python: Path | None, only: Collection[str]) -> list[tuple[Library, str, Path]]:
         if python is None:
             return []
         able = [peer for peer in PEERS if self.job.variant in peer.variants]
@@ -49,7 +53,12 @@ class Comparison:
             if peer not in able:
                 self.everyone.leave_out(peer.name, f"it has no {self.job.variant}")
         here = python.absolute()  # workers run in a folder of their own; a venv's link must not be followed
-        return [(peer, setting, here) for peer in able for setting in peer.settings]
+        return [
+            (peer, setting, here)
+            for peer in able
+            for setting in peer.settings
+            if not only or peer.name in only or f"{peer.name}/{setting}" in only
+        ]
 
     def prove(self) -> None:
         """Compare everyone's gradients at the first weights with those in fp64."""

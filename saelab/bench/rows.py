@@ -18,7 +18,7 @@ from saelab.train.normalise import Normalisation
 
 PICO_WIDTH, PICO_SITE = 256, "resid_post.2"
 BYTES = 128 << 20  # of rows at most, in fp32: every worker keeps them in memory
-ROWS, HELDOUT = 131_072, 8192
+ROWS, HELDOUT = 65_536, 8192
 GAUSSIAN = "gaussian"
 
 

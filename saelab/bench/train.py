@@ -22,6 +22,7 @@ from pydantic import Field, model_validator
 from saelab.bench.comparison import FURTHER, Comparison
 from saelab.bench.machine import machine
 from saelab.bench.peers.job import Job
+from saelab.bench.peers.libraries import PEERS
 from saelab.bench.rows import Rows, draw
 from saelab.bench.train_result import TrainBench
 from saelab.bench.workers import HOW_TO, BenchError, require_python, workers
@@ -46,11 +47,15 @@ class TrainBenchConfig(Settings):
     steps: int = Field(600, ge=0, description="Steps to train, after which FVU is measured; 0: speed only.")
     batches: tuple[int, ...] = Field((), description="Further batch sizes to time, for a curve.")
     peers_python: Path | None = Field(None, description="Python of an environment with the peers; null: no peers.")
+    only: tuple[str, ...] = Field((), description="Peers to time, as NAME or NAME/SETTING; empty: all.")
 
     @model_validator(mode="after")
     def _sizes(self) -> "TrainBenchConfig":
         if any(size <= 0 for size in self.batches):
             raise ValueError(f"batches {self.batches}: a batch has at least one row")
+        known = [name for peer in PEERS for name in (peer.name, *(f"{peer.name}/{one}" for one in peer.settings))]
+        if unknown := sorted(set(self.only) - set(known)):
+            raise ValueError(f"no peer or setting {', '.join(unknown)}; there are {', '.join(known)}")
         return self
 
     @property
@@ -82,7 +87,7 @@ def bench_train(cfg: TrainBenchConfig, progress: Progress | None = None, rows: R
     job = _job(cfg, rows)
     with TemporaryDirectory(prefix="saelab-bench-") as folder, workers(progress) as everyone:
         comparison = Comparison(job, rows, Path(folder), everyone)
-        comparison.start(cfg.peers_python)
+        comparison.start(cfg.peers_python, cfg.only)
         comparison.prove()
         comparison.train(cfg.trained, fvu=cfg.steps > 0)
         for batch in cfg.curve:

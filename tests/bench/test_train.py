@@ -102,6 +102,11 @@ def test_a_peer_that_lacks_the_variant_is_said():
     assert "eai-sparsify is left out: it has no batchtopk" in notes
 
 
+def test_one_setting_of_one_peer_can_be_asked_for():
+    bench = bench_train(tiny(peers_python=Path(sys.executable), only=("dense/fp32",)))
+    assert [(row.library, row.setting) for row in bench.rows[1:]] == [("gemm", "floor"), ("dense", "fp32")]
+
+
 def test_nothing_stays_behind_when_it_is_stopped(temporary):
     class Impatient(Silent):
         def advance(self, done: int, **figures: float) -> None:
@@ -121,6 +126,7 @@ def test_nothing_stays_behind_when_it_is_stopped(temporary):
         (["--rows", "/nowhere"], "is not an activation store"),
         (["--rows", "gaussian", "--d-in", "8", "--d-sae", "16"], "k = 32 features per row, but d_sae = 16"),
         (["--batch", "0"], "batch = 0"),
+        (["--only", "dense/fp16"], "no peer or setting dense/fp16; there are sae-lens, sae-lens/default"),
         (["--batch", "32", "--batch", "0"], "a batch has at least one row"),
     ],
 )

@@ -22,6 +22,7 @@ file = click.Path(dir_okay=False, path_type=Path)
 @click.option("--steps", default=600, show_default=True, help="Steps to train before FVU is measured; 0: speed alone.")
 @click.option("--peers", is_flag=True, help="Also time sae-lens, eai-sparsify and dictionary-learning.")
 @click.option("--peers-python", type=file, help="The Python of an environment that holds them; implies --peers.")
+@click.option("--only", multiple=True, metavar="PEER[/SETTING]", help="Time this peer, or this setting of it, alone.")
 @click.option("--report", type=file, help="Write table and pictures as one HTML file.")
 @json_option
 def command(sizes: tuple[int, ...], peers: bool, report: Path | None, json_path: Path | None, **values: Any) -> None:
