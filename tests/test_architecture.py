@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"kernels": ROOT / "kernels", "app": ROOT / "app"}
 
-OPEN = {"errors", "contracts", "config", "metrics", "atomic", "process"}  # to every room but kernels
+OPEN = {"errors", "contracts", "config", "metrics", "atomic", "process", "page"}  # to every room but kernels
 MAY_IMPORT: dict[str, set[str]] = {
     "kernels": set(),
     "corpora": set(),
@@ -18,6 +18,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pretrain": {"corpora"},
     "harvest": {"corpora", "lm", "store"},
     "train": {"sae", "store", "kernels"},
+    "synthetic": {"sae", "store"},
+    "prove": {"synthetic", "train", "sae", "kernels"},
     "features": {"sae", "store", "lm"},
     "intervene": {"sae", "store", "lm"},
     "evals": {"features", "intervene", "sae", "store", "lm", "corpora", "harvest"},
@@ -31,7 +33,7 @@ ONLY = {  # package -> the rooms that may import it
     "transformer_lens": {"lm"},
     "transformers": {"lm", "pretrain"},
     "streamlit": {"app"},
-    "plotly": {"app", "bench"},
+    "plotly": {"app", "bench", "evals"},
     "duckdb": {"store", "features"},
     "triton": {"kernels"},
     "rich": {"cli"},

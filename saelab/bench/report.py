@@ -1,14 +1,12 @@
 """The table of `saelab bench train` and its pictures as one HTML file that needs nothing else, plotly included."""
 
-from html import escape
 from pathlib import Path
-from typing import Any
 
 import plotly.graph_objects as go
 
-from saelab.atomic import write_bytes
 from saelab.bench.peers.libraries import FLOOR, OWN
 from saelab.bench.train_result import Row, TrainBench
+from saelab.page import html_list, html_page, html_table, write_page
 
 BLUE, ORANGE, GREEN, PURPLE, BROWN, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#8B5A2B", "#888888"
 COLOURS = {
@@ -20,44 +18,19 @@ COLOURS = {
     FLOOR.name: GREY,
 }
 MARGIN = {"l": 0, "r": 20, "t": 40, "b": 0}
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .5rem; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child, th:nth-child(2), td:nth-child(2) { text-align: left; }
-"""
 
 
 def write_report(bench: TrainBench, path: Path) -> None:
     """Write the report to `path`, whose folder is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, html(bench).encode("utf-8"))
+    write_page(path, html(bench))
 
 
 def html(bench: TrainBench) -> str:
     """The whole page."""
     figures = [one for one in (bars(bench), curve(bench)) if one is not None]
-    drawn = [one.to_html(full_html=False, include_plotlyjs=number == 0) for number, one in enumerate(figures)]
     where = ", ".join(f"{key} {value}" for key, value in bench.machine.items() if value is not None)
-    notes = "".join(f"<li>{escape(note)}</li>" for note in bench.notes)
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>saelab bench train</title><style>{STYLE}</style>'
-        f"<h1>Training step: {escape(bench.title)}</h1><p>{escape(bench.date)}; {escape(where)}</p>"
-        f"{_table(bench)}{''.join(drawn)}<ul>{notes}</ul></html>\n"
-    )
-
-
-def _table(bench: TrainBench) -> str:
-    columns, rows = bench.table()
-    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(_plain(cell))}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _plain(cell: Any) -> str:
-    if cell is None:
-        return "–"
-    return f"{cell:.4g}" if isinstance(cell, float) else f"{cell:,}" if isinstance(cell, int) else str(cell)
+    body = [html_table(*bench.table()), *figures, html_list(bench.notes)]
+    return html_page("saelab bench train", f"Training step: {bench.title}", f"{bench.date}; {where}", body)
 
 
 def bars(bench: TrainBench) -> go.Figure:

@@ -60,7 +60,8 @@ def _of_source(name: str | None, site: str | None, d_in: int | None, batches: Se
         cfg = {"model": "pico", "sites": [site or PICO_SITE], "shard_rows": _count(PICO_WIDTH, batches)}
         source, what = LiveRows(HarvestConfig.model_validate(cfg)), "pico on the Python standard library"
     else:
-        source, what = StoreRows(Store.open(Path(name))), f"store {name}"
+        store = Store.open(Path(name))
+        source, what = StoreRows(store), f"store {store.hash} of {store.model['name']}"
     place = choose_site(source, site, "--site")
     width = source.d(place)
     if d_in is not None and d_in != width:

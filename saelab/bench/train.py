@@ -97,7 +97,7 @@ def bench_train(cfg: TrainBenchConfig, progress: Progress | None = None, rows: R
             date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             machine=machine(),
             data=rows.origin,
-            settings=cfg.model_dump(mode="json"),
+            settings=cfg.model_dump(mode="json", exclude={"rows", "peers_python"}),  # `data` names the rows; no paths
             rows=comparison.rows,
             notes=comparison.notes(),
         )

@@ -13,6 +13,7 @@ from saelab.kernels.backend import KernelError
 VERBS: dict[str, str] = {
     "demo": "The whole way on the bundled model: text, SAE, features, figures. Offline, minutes on two cores.",
     "harvest": "Run a language model over text and keep its activations in a store.",
+    "synth": "Write a store of rows whose true features are known.",
     "train": "Train one or many SAEs on a store, in one pass over its rows.",
     "index": "Find out what every feature of an SAE fires on and what it writes.",
     "app": "Browse, steer and ablate in the browser.",
@@ -21,6 +22,8 @@ VERBS: dict[str, str] = {
     "steer": "Generate with features turned up or down, beside the unsteered text.",
     "ablate": "What taking features away does to logits and loss.",
     "eval": "Measure checkpoints on held-out documents.",
+    "compare": "Several checkpoints on the same tokens: one table, and the frontier of error against sparsity.",
+    "prove": "What the variants' papers claim, measured on rows whose true features are known.",
     "sql": "Read-only SQL over a store or an index.",
     "verify": "Check every file of an artefact against its checksum.",
     "doctor": "What is installed, which paths will be used, and why.",

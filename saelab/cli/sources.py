@@ -1,12 +1,16 @@
-"""Join a training config to where its rows come from: a store, or a language model as it runs."""
+"""Join a training config to where its rows come from: a store, a language model as it runs, or a bed."""
 
 from saelab.train import RowSource, TrainConfig
 
 
 def row_source(cfg: TrainConfig) -> RowSource | None:
-    """The live source that `source: live` asks for; None for a store, which the trainer opens itself."""
+    """The source that `source` asks for; None for a store, which the trainer opens itself."""
     if cfg.source == "store":
         return None
+    if cfg.source == "synthetic":
+        from saelab.synthetic import SyntheticRows, bed
+
+        return SyntheticRows(bed(cfg.synthetic))
     from saelab.config import settings
     from saelab.harvest import HarvestConfig
     from saelab.harvest.live import LiveRows

@@ -1,0 +1,34 @@
+"""`saelab prove`."""
+
+from pathlib import Path
+
+import click
+
+from saelab.cli.output import console, json_option, progress, table, write_json
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--fast", is_flag=True, help="Leave out what takes longer than minutes on two cores.")
+@click.option("--seeds", type=click.IntRange(1), help="Runs per claim, instead of each claim's own number.")
+@json_option
+def command(names: tuple[str, ...], fast: bool, seeds: int | None, json_path: Path | None) -> None:
+    """Measure what the variants' papers claim, on rows whose true features are known.
+
+    NAME is a claim or a variant; without any, all claims. The exit code is 1 when one fails.
+
+    \b
+        saelab prove topk-mcc-8 --seeds 1
+        saelab prove --fast --json runs/proofs.json
+    """
+    from saelab.prove import prove
+
+    with progress() as bar:
+        found = prove(names, fast, seeds, bar)
+    table("claims, means over seeds", *found.table())
+    for row in found.rows:
+        if row.note and not row.passed:
+            console.print(f"- {row.name}: {row.note}", markup=False)
+    write_json(json_path, found.to_json())
+    if not all(row.passed for row in found.rows):
+        raise SystemExit(1)

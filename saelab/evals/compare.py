@@ -1,0 +1,104 @@
+"""Several SAEs on the same held-out tokens, with equal definitions: `fidelity` of each, in one table."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from saelab.contracts import Progress, Silent
+from saelab.errors import EvalError
+from saelab.evals import fidelity
+from saelab.lm import LanguageModel
+from saelab.sae import SAE
+from saelab.store import Store
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One SAE and its figures."""
+
+    name: str
+    variant: str
+    d_sae: int
+    figures: fidelity.Result
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All of them, in the order in which they were named."""
+
+    date: str
+    model: str
+    rows: list[Compared]
+
+    @property
+    def site(self) -> str:
+        """Where they read; several where they differ."""
+        return ", ".join(dict.fromkeys(row.figures.site for row in self.rows))
+
+    def table(self) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
+        """Column names and rows."""
+        columns = ("name", "variant", "d_sae", "L0", "FVU", "cosine", "CE recovered", "KL recovered", "dead share")
+        return columns, [
+            (
+                row.name, row.variant, row.d_sae, row.figures.l0, row.figures.fvu, row.figures.cosine,
+                row.figures.ce_recovered, row.figures.kl_recovered, row.figures.dead_share,
+            )
+            for row in self.rows
+        ]  # fmt: skip
+
+    def notes(self) -> list[str]:
+        """What must be known to read the table."""
+        one = self.rows[0].figures
+        lines = [
+            f"{self.model}, {self.site}; {one.tokens:,} held-out tokens, the same for all; recovered: of what zero "
+            "ablation destroys"
+        ]
+        if "," in self.site:
+            lines.append("they read different sites: FVU and what is recovered are relative to the site")
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Every figure."""
+        return {"format": 1, **asdict(self)}
+
+
+def compare(
+    checkpoints: Sequence[Path], lm: LanguageModel, store: Store, tokens: int, progress: Progress | None = None
+) -> Comparison:
+    """Measure every checkpoint on `tokens` held-out tokens of the store's corpus.
+
+    Raises EvalError when two checkpoints have one name, and what `fidelity.run` raises.
+    """
+    progress = progress or Silent()
+    names = distinct_names(checkpoints)
+    saes = [SAE.load(checkpoint) for checkpoint in checkpoints]
+    cfg = fidelity.Config.model_validate({"tokens": tokens})
+    rows = []
+    for name, sae in zip(names, saes, strict=True):
+        progress.note(f"{name} ({len(rows) + 1} of {len(names)})")
+        rows.append(Compared(name, sae.cfg.variant, sae.cfg.d_sae, fidelity.run(sae, lm, store, cfg, progress)))
+    return Comparison(datetime.now(timezone.utc).isoformat(timespec="seconds"), lm.name, rows)
+
+
+def distinct_names(checkpoints: Sequence[Path]) -> list[str]:
+    """The folders' names; with the folder above where names repeat. Raises EvalError when one is named twice."""
+    paths = [checkpoint.resolve() for checkpoint in checkpoints]
+    if len(set(paths)) < len(paths):
+        raise EvalError("a checkpoint is named twice; name every checkpoint once")
+    short = [path.name for path in paths]
+    if len(set(short)) == len(short):
+        return short
+    shared = Path(*_common([path.parts for path in paths]))
+    return [path.relative_to(shared).as_posix() for path in paths]
+
+
+def _common(parts: Sequence[tuple[str, ...]]) -> list[str]:
+    """What all paths begin with."""
+    found = []
+    for level in zip(*parts, strict=False):
+        if len(set(level)) > 1:
+            break
+        found.append(level[0])
+    return found

@@ -1,0 +1,61 @@
+"""Several SAEs on the same tokens."""
+
+import copy
+import json
+
+import pytest
+
+from saelab.errors import EvalError
+from saelab.evals import EVALS
+from saelab.evals.compare import compare, distinct_names
+from saelab.evals.frontier import families, figure, write_frontier
+
+
+@pytest.fixture
+def two(identity, tmp_path):
+    """Checkpoints of an SAE that gives its input back and of one that gives nothing."""
+    nothing = copy.deepcopy(identity)
+    nothing.W_dec.data.zero_()
+    paths = [tmp_path / "sae" / "identity", tmp_path / "sae" / "zero"]
+    for sae, path in zip((identity, nothing), paths, strict=True):
+        sae.save(path)
+    return paths
+
+
+@pytest.fixture
+def found(two, lm, store):
+    return compare(two, lm, store, tokens=150)
+
+
+def test_the_figures_are_those_of_fidelity(found, two, identity, lm, store):
+    fidelity = EVALS["fidelity"]
+    alone = fidelity.run(identity, lm, store, fidelity.Config.model_validate({"tokens": 150}))
+    assert found.rows[0].figures == alone
+    columns, rows = found.table()
+    assert [row[0] for row in rows] == ["identity", "zero"]
+    recovered = [row[columns.index("CE recovered")] for row in rows]
+    assert recovered == pytest.approx([1, 0], abs=1e-4)
+
+
+def test_the_page_needs_nothing_else_and_names_everyone(found, tmp_path):
+    write_frontier(found, tmp_path / "new" / "frontier.html")
+    page = (tmp_path / "new" / "frontier.html").read_text()
+    assert "Plotly.newPlot" in page and "https://cdn.plot.ly" not in page.split("<table>")[0]
+    assert "<td>identity</td>" in page and "<td>zero</td>" in page
+    assert json.loads(json.dumps(found.to_json()))["rows"][1]["figures"]["l0"] == found.rows[1].figures.l0
+
+
+def test_saes_of_one_variant_and_size_are_joined_by_rising_l0(found):
+    joined = families(found.rows)
+    assert sorted(row.name for rows in joined.values() for row in rows) == ["identity", "zero"]
+    for rows in joined.values():
+        assert [row.figures.l0 for row in rows] == sorted(row.figures.l0 for row in rows)
+    assert len(figure(found).data) == 2 * len(joined)
+
+
+def test_names_are_short_where_they_can_be(tmp_path):
+    one, two, three = tmp_path / "a" / "sae" / "x", tmp_path / "b" / "sae" / "x", tmp_path / "b" / "sae" / "y"
+    assert distinct_names([one, three]) == ["x", "y"]
+    assert distinct_names([one, two]) == ["a/sae/x", "b/sae/x"]
+    with pytest.raises(EvalError, match="named twice"):
+        distinct_names([one, one])

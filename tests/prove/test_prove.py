@@ -1,0 +1,72 @@
+"""Claims are measured as they stand, and a claim that fails says so."""
+
+import json
+import sys
+
+import pytest
+
+from saelab.cli import main
+from saelab.errors import ConfigError
+from saelab.prove import CLAIMS, AtLeast, AtMost, Claim, prove
+from saelab.prove.fit import fit
+from saelab.prove.run import chosen
+from saelab.sae import VARIANTS
+from saelab.synthetic import BEDS
+
+
+def claim(name="x-one", target=AtLeast(0.5), measure=lambda seed: seed / 2, **changes):
+    return Claim(name, "x", "easy", "a number", target, measure, "nobody", **changes)
+
+
+@pytest.fixture
+def three(monkeypatch):
+    made = [claim(), claim("x-two", AtMost(0.5), note="why"), claim("y-slow", slow=True)]
+    monkeypatch.setattr("saelab.prove.run.CLAIMS", {one.name: one for one in made})
+
+
+def test_every_variant_has_a_claim_and_every_claim_a_bed():
+    assert {one.variant for one in CLAIMS.values()} >= set(VARIANTS)
+    for name, one in CLAIMS.items():
+        assert one.name == name and name.startswith(f"{one.variant}-")
+        assert set(one.bed.split(", ")) <= set(BEDS)
+        assert one.seeds >= 3 and one.source and one.says
+
+
+def test_means_and_spreads_are_over_seeds(three):
+    first, second = prove(["x"]).rows
+    assert (first.measured, first.spread, first.values) == (0.5, 0.5, [0.0, 0.5, 1.0])
+    assert first.passed and second.passed  # a bound that is met exactly is kept
+    assert prove(["x-one"], seeds=1).rows[0].spread is None
+
+
+def test_a_claim_that_fails_says_so(three):
+    proved = prove(["x-one"], seeds=1)
+    assert not proved.rows[0].passed and proved.table()[1][0][-1] == "FAILS"
+    assert json.loads(json.dumps(proved.to_json()))["rows"][0]["pass"] is False
+
+
+def test_slow_claims_are_left_out_of_fast_runs_unless_named(three):
+    assert [one.name for one in chosen([], fast=True)] == ["x-one", "x-two"]
+    assert [one.name for one in chosen([], fast=False)] == ["x-one", "x-two", "y-slow"]
+    assert [one.name for one in chosen(["y-slow"], fast=True)] == ["y-slow"]
+    with pytest.raises(ConfigError, match="neither a claim nor a variant"):
+        chosen(["z"], fast=True)
+
+
+def test_a_run_is_a_pure_function_of_its_seed_and_trained_once():
+    made = fit("easy", 0, steps=3, batch=64, variant="topk", d_sae=32, k=4)
+    assert fit("easy", 0, steps=3, batch=64, variant="topk", d_sae=32, k=4) is made
+    fit.cache_clear()
+    again = fit("easy", 0, steps=3, batch=64, variant="topk", d_sae=32, k=4)
+    assert again.sae.W_dec.equal(made.sae.W_dec) and again.scores == made.scores
+    assert not fit("easy", 1, steps=3, batch=64, variant="topk", d_sae=32, k=4).sae.W_dec.equal(made.sae.W_dec)
+
+
+def test_the_command_prints_writes_and_tells_by_its_exit_code(monkeypatch, capsys, tmp_path, three):
+    out = tmp_path / "new" / "proofs.json"
+    monkeypatch.setattr(sys, "argv", ["saelab", "prove", "x-one", "--seeds", "1", "--json", str(out)])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 1
+    assert "FAILS" in capsys.readouterr().out
+    assert json.loads(out.read_text())["rows"][0]["name"] == "x-one"
