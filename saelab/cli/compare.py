@@ -33,6 +33,8 @@ def command(
     with progress() as bar:
         found = compare(checkpoints, language_model_of(SAE.load(checkpoints[0])), store, tokens, bar)
     table("on the same held-out tokens", *found.table())
+    if (means := found.by_settings()) is not None:
+        table("means over seeds", *means)
     for note in found.notes():
         console.print(f"- {note}", markup=False)
     write_json(json_path, found.to_json())

@@ -1,9 +1,11 @@
 """Several SAEs on the same held-out tokens, with equal definitions: `fidelity` of each, in one table."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 from saelab.contracts import Progress, Silent
@@ -21,6 +23,7 @@ class Compared:
     name: str
     variant: str
     d_sae: int
+    settings: dict[str, Any]  # of the SAE
     figures: fidelity.Result
 
 
@@ -46,6 +49,21 @@ class Comparison:
                 row.figures.ce_recovered, row.figures.kl_recovered, row.figures.dead_share,
             )
             for row in self.rows
+        ]  # fmt: skip
+
+    def by_settings(self) -> tuple[tuple[str, ...], list[tuple[Any, ...]]] | None:
+        """Means over SAEs that differ in their seed alone, and standard deviations; None where there are no such."""
+        groups = repeated(self.rows)
+        if all(len(rows) == 1 for rows in groups):
+            return None
+        columns = ("names", "seeds", "L0", "FVU", "sd", "CE recovered", "sd", "dead share")
+        return columns, [
+            (
+                _shared_name([row.name for row in rows]), len(rows), _mean(rows, "l0"), _mean(rows, "fvu"),
+                _deviation(rows, "fvu"), _mean(rows, "ce_recovered"), _deviation(rows, "ce_recovered"),
+                _mean(rows, "dead_share"),
+            )
+            for rows in groups
         ]  # fmt: skip
 
     def notes(self) -> list[str]:
@@ -78,8 +96,30 @@ def compare(
     rows = []
     for name, sae in zip(names, saes, strict=True):
         progress.note(f"{name} ({len(rows) + 1} of {len(names)})")
-        rows.append(Compared(name, sae.cfg.variant, sae.cfg.d_sae, fidelity.run(sae, lm, store, cfg, progress)))
+        values, figures = sae.cfg.model_dump(mode="json"), fidelity.run(sae, lm, store, cfg, progress)
+        rows.append(Compared(name, sae.cfg.variant, sae.cfg.d_sae, values, figures))
     return Comparison(datetime.now(timezone.utc).isoformat(timespec="seconds"), lm.name, rows)
+
+
+def repeated(rows: Sequence[Compared]) -> list[list[Compared]]:
+    """SAEs of the same settings at the same site, in the order of their first."""
+    found: dict[str, list[Compared]] = {}
+    for row in rows:
+        found.setdefault(json.dumps([row.figures.site, row.settings], sort_keys=True), []).append(row)
+    return list(found.values())
+
+
+def _mean(rows: Sequence[Compared], figure: str) -> float:
+    return mean(getattr(row.figures, figure) for row in rows)
+
+
+def _deviation(rows: Sequence[Compared], figure: str) -> float | None:
+    return stdev(getattr(row.figures, figure) for row in rows) if len(rows) > 1 else None
+
+
+def _shared_name(names: Sequence[str]) -> str:
+    """What all names begin with."""
+    return "-".join(_common([name.split("-") for name in names])) if len(names) > 1 else names[0]
 
 
 def distinct_names(checkpoints: Sequence[Path]) -> list[str]:
@@ -94,7 +134,7 @@ def distinct_names(checkpoints: Sequence[Path]) -> list[str]:
     return [path.relative_to(shared).as_posix() for path in paths]
 
 
-def _common(parts: Sequence[tuple[str, ...]]) -> list[str]:
+def _common(parts: Sequence[Sequence[str]]) -> list[str]:
     """What all paths begin with."""
     found = []
     for level in zip(*parts, strict=False):

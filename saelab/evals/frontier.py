@@ -15,7 +15,9 @@ SYMBOLS = ("circle", "square", "diamond", "cross")
 
 def write_frontier(found: Comparison, path: Path) -> None:
     """Write table and picture to `path`, whose folder is made if need be."""
-    body = [html_table(*found.table()), figure(found), html_list(found.notes())]
+    means = found.by_settings()
+    tables = [html_table(*found.table()), *([] if means is None else [html_table(*means)])]
+    body = [*tables, figure(found), html_list(found.notes())]
     write_page(path, html_page("saelab compare", "SAEs compared", found.date, body))
 
 

@@ -53,6 +53,14 @@ def test_saes_of_one_variant_and_size_are_joined_by_rising_l0(found):
     assert len(figure(found).data) == 2 * len(joined)
 
 
+def test_saes_that_differ_in_their_seed_alone_are_averaged(found):
+    columns, ((name, seeds, *figures),) = found.by_settings()
+    assert (name, seeds) == ("", 2)  # "identity" and "zero" have the same settings, and begin with nothing in common
+    fvus = [row.figures.fvu for row in found.rows]
+    assert figures[columns[2:].index("FVU")] == pytest.approx(sum(fvus) / 2)
+    assert figures[columns[2:].index("FVU") + 1] == pytest.approx(abs(fvus[0] - fvus[1]) / 2**0.5)
+
+
 def test_names_are_short_where_they_can_be(tmp_path):
     one, two, three = tmp_path / "a" / "sae" / "x", tmp_path / "b" / "sae" / "x", tmp_path / "b" / "sae" / "y"
     assert distinct_names([one, three]) == ["x", "y"]
