@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from saelab.app.widgets import generation, notices, recipe, state
+from saelab.app.widgets import dose, generation, notices, recipe, state
 
 index = state.index()
 st.header("Steer", anchor=False)
@@ -10,6 +10,10 @@ chosen = recipe.features_and_mode(index)
 order = recipe.form(index, chosen)
 if order is not None:
     recipe.keep_in_link(order)
-    generation.run(order, index)
-elif not generation.show_last():
+    if order.dose:
+        dose.run(order, index)
+    else:
+        dose.forget()
+        generation.run(order, index)
+elif not dose.show_last() and not generation.show_last():
     notices.empty("Default and steered, side by side", "Choose features and strengths, then generate.")

@@ -16,6 +16,7 @@ EQUATIONS = {
 DELTA = r"x' = x + \sum_i (f_i' - f_i)\, W_\mathrm{dec}[i]"
 POSITIONS = ("all", "prompt", "generated", "last")
 WHERE = "All tokens, those of the prompt, those generated, or the prompt's last."
+DOSE = "The first feature at strengths from -2 to 3, beside two controls that move the site just as far."
 PROMPT = "def area(width, height):\n    "
 
 
@@ -28,6 +29,7 @@ class Recipe:
     tokens: int
     temperature: float
     seed: int
+    dose: bool = False  # a curve over strengths, instead of one text
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def form(index: Index, chosen: Chosen) -> Recipe | None:
             prompt = _linked_prompt()
         with right:
             strengths = {feature: _strength(index, feature, at) for feature, at in chosen.strengths.items()}
-        figures = st.columns([0.22, 0.16, 0.16, 0.16, 0.3], vertical_alignment="bottom")
+        figures = st.columns([0.18, 0.14, 0.14, 0.14, 0.2, 0.2], vertical_alignment="bottom")
         linked = POSITIONS.index(_word("positions", POSITIONS))
         where = figures[0].selectbox("Positions", POSITIONS, linked, help=WHERE)
         most = state.MOST_TOKENS
@@ -77,10 +79,12 @@ def form(index: Index, chosen: Chosen) -> Recipe | None:
         seed = figures[3].number_input("Seed", 0, 10**6, int(_figure("seed", 0, 10**6, 0)))
         sent = figures[4].form_submit_button("Generate", type="primary", icon=":material/play_arrow:", width="stretch",
                                              disabled=not strengths)  # fmt: skip
-    if not sent:
+        curve = figures[5].form_submit_button("Dose curve", icon=":material/show_chart:", width="stretch", help=DOSE,
+                                              disabled=not strengths)  # fmt: skip
+    if not sent and not curve:
         return None
     steers = tuple(Steer(feature, strength, chosen.mode, where) for feature, strength in strengths.items())
-    return Recipe(steers, prompt, int(count), float(temperature), int(seed))
+    return Recipe(steers, prompt, int(count), float(temperature), int(seed), curve)
 
 
 def _linked_prompt() -> str:

@@ -10,6 +10,7 @@ from saelab.app.widgets.tokens import STEPS
 
 BLUE = {"light": "#1f6fc5", "dark": "#5aa9f0"}
 ORANGE = {"light": "#c96a10", "dark": "#f0a04b"}
+GREY = {"light": "#667085", "dark": "#98a2b3"}
 _RGB = {
     "light": {"s": "66, 148, 240", "o": "240, 150, 50"},
     "dark": {"s": "52, 128, 220", "o": "205, 112, 20"},

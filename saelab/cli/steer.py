@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from saelab.cli.output import console, json_option, write_json
+from saelab.cli.output import console, json_option, progress, table, write_json
 
 MODES = ("add", "scale", "clamp")
 POSITIONS = ("all", "prompt", "generated", "last")
@@ -30,16 +30,18 @@ def feature_and_strength(text: str) -> tuple[int, float]:
 @click.option("--temperature", default=0.7, show_default=True, help="0 takes the likeliest token.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--seeds", default=1, show_default=True, help="How many seeds to run, from --seed on.")
+@click.option("--dose", is_flag=True, help="Instead: what the first feature does at rising strengths, with controls.")
 @click.option("--chat", is_flag=True, help="Put the prompt through the model's chat template.")
 @json_option
 def command(checkpoint: Path, features: tuple[str, ...], prompt: str, mode: str, positions: str, tokens: int,
-            temperature: float, seed: int, seeds: int, chat: bool, json_path: Path | None) -> None:  # fmt: skip
+            temperature: float, seed: int, seeds: int, dose: bool, chat: bool,
+            json_path: Path | None) -> None:  # fmt: skip
     """Generate with features turned up, beside the text without. Strength is in units of the feature's maximum.
 
     \b
         saelab steer runs/demo/sae/topk-2048-k32 --feature 12=2 --prompt "def area(width, height):"
     """
-    from saelab.intervene import Steer, steer
+    from saelab.intervene import Steer, dose_curve, steer
     from saelab.runs import index_of, language_model_of
     from saelab.sae import SAE
 
@@ -48,6 +50,15 @@ def command(checkpoint: Path, features: tuple[str, ...], prompt: str, mode: str,
     sae = SAE.load(checkpoint)
     maxima = index_of(checkpoint).maximum([one.feature for one in steers])
     lm = language_model_of(sae)
+    if dose:
+        card = index_of(checkpoint).card(steers[0].feature)
+        with progress() as bar:
+            curve = dose_curve(lm, sae, steers[0], float(maxima[0]), prompt, card.promoted_tokens, steps=tokens,
+                               seeds=max(seeds, 2), temperature=temperature, chat=chat, progress=bar)  # fmt: skip
+        table(f"feature {steers[0].feature} at rising strengths, means over {curve.seeds} seeds", *curve.table())
+        console.print("target: probability, after the prompt, of", *map(repr, curve.targets), markup=False)
+        write_json(json_path, asdict(curve))
+        return
     results = []
     for number in range(seed, seed + seeds):
         result = steer(lm, sae, steers, maxima, prompt, steps=tokens, temperature=temperature, seed=number, chat=chat)

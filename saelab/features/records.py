@@ -127,6 +127,11 @@ class FeatureCard:
         """Its number in the SAE."""
         return self.stats.feature
 
+    @property
+    def promoted_tokens(self) -> tuple[int, ...]:
+        """Ids of the tokens it raises most; none when the index was built without a language model."""
+        return () if self.effects is None else tuple(one.id for one in self.effects.promoted)
+
 
 @dataclass(frozen=True)
 class FeatureRow:

@@ -2,12 +2,15 @@
 
 from saelab.intervene.ablate import Ablation, Effect, TokenChange, ablate
 from saelab.intervene.delta import feature_edits, sites
+from saelab.intervene.dose import Dose, DoseCurve, dose_curve
 from saelab.intervene.generate import SteeredRow, SteerResult, SteerStep, steer, steer_steps
 from saelab.intervene.splice import replaced, spliced
 from saelab.intervene.steer import Steer, steering_edits
 
 __all__ = [
     "Ablation",
+    "Dose",
+    "DoseCurve",
     "Effect",
     "Steer",
     "SteerResult",
@@ -15,6 +18,7 @@ __all__ = [
     "SteeredRow",
     "TokenChange",
     "ablate",
+    "dose_curve",
     "feature_edits",
     "replaced",
     "sites",

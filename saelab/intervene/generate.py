@@ -162,10 +162,10 @@ def _steps(lm: LanguageModel, generating: Iterator[Step], rows: int) -> Generato
             tuple(token if still else None for token, still in zip(tokens, writes, strict=True)),
             tuple(lm.token_strings([token])[0] if still else None for token, still in zip(tokens, writes, strict=True)),
             tuple(logprob if still else None for logprob, still in zip(logprobs, writes, strict=True)),
-            tuple(_readable(lm.decode(ids)) for ids in written),
+            tuple(readable(lm.decode(ids)) for ids in written),
         )
 
 
-def _readable(text: str) -> str:
+def readable(text: str) -> str:
     """`text` without the half of a character that may stand at its end until the next token comes."""
     return text.rstrip("\N{REPLACEMENT CHARACTER}")

@@ -72,16 +72,16 @@ def steering_edits(
 
     `counted` is one flag per token of the prompt, false for BOS and other special tokens, which stay untouched.
     """
-    _refuse_silent(steers, maxima)
+    refuse_silent(steers, maxima)
     device = sae.W_dec.device
     gain, offset = torch.tensor([MODES[one.mode](one.strength) for one in steers], device=device).unbind(dim=1)
     offset = offset * maxima.to(offset)
     return feature_edits(
-        sae, [one.feature for one in steers], lambda f: gain * f + offset, _where(steers, counted), by_row
+        sae, [one.feature for one in steers], lambda f: gain * f + offset, where_steered(steers, counted), by_row
     )
 
 
-def _refuse_silent(steers: Sequence[Steer], maxima: Float[Tensor, "n"]) -> None:
+def refuse_silent(steers: Sequence[Steer], maxima: Float[Tensor, "n"]) -> None:
     """A feature that never fired has no unit to steer by: say so instead of steering by nothing."""
     if len(steers) != len(maxima):
         raise InterventionError(f"{len(steers)} features to steer, but {len(maxima)} maxima: give one for each")
@@ -93,7 +93,9 @@ def _refuse_silent(steers: Sequence[Steer], maxima: Float[Tensor, "n"]) -> None:
             )
 
 
-def _where(steers: Sequence[Steer], counted: Bool[Tensor, "prompt"]) -> Where:
+def where_steered(steers: Sequence[Steer], counted: Bool[Tensor, "prompt"]) -> Where:
+    """Where each feature changes: at the positions it asks for, but not at tokens that do not count."""
+
     def where(positions: Tensor) -> Tensor:
         wanted = [POSITIONS[one.positions](positions, len(counted)) for one in steers]
         return torch.stack(wanted, dim=-1) & at(counted, positions).unsqueeze(-1)

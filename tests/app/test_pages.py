@@ -136,6 +136,15 @@ def test_steering_writes_both_texts_and_the_link_that_repeats_it(open_page, busi
     assert app.query_params["seed"] == "3"
 
 
+def test_a_dose_curve_has_its_controls_beside_it(open_page, busiest):
+    page = open_page("steer", steer=f"{busiest}:1", tokens="3", text="def f(x):")
+    next(button for button in page.button if button.label == "Dose curve").click().run()
+    assert not page.exception
+    assert any("Dose curve of feature" in one.value for one in page.subheader)
+    written = page.dataframe[0].value
+    assert len(written) == 27 and set(written["way"]) == {"the feature", "random direction", "another feature"}
+
+
 def test_a_broken_recipe_in_the_link_becomes_defaults_and_notes(open_page):
     app = open_page("steer", steer="99999:2", mode="explode", seed="x")
     assert not app.exception
