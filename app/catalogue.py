@@ -66,9 +66,14 @@ def headline(checkpoint: Path) -> Headline:
     return Headline(
         variant=str(saelab.get("variant") or cfg.get("architecture", "")),
         model=str(cfg.get("metadata", {}).get("model_name", "")),
-        site=str(cfg.get("metadata", {}).get("hook_name", "")),
+        site=_sites(cfg.get("metadata", {}).get("hook_name", "")),
         **{name: measured.get(name) for name in ("fvu", "l0", "ce_recovered")},
     )
+
+
+def _sites(named: str | list[str]) -> str:
+    """A site, or those of a crosscoder."""
+    return named if isinstance(named, str) else " + ".join(named)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ SITE_KINDS: dict[str, str] = {
     "resid_pre": "hook_resid_pre",
     "resid_mid": "hook_resid_mid",
     "resid_post": "hook_resid_post",
+    "attn_in": "attn.hook_in",
     "attn_out": "hook_attn_out",
     "attn_z": "attn.hook_z",
     "mlp_in": "mlp.hook_in",
@@ -62,10 +63,14 @@ class Silent:
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows to train on. `y is x` for an autoencoder; the MLP's output, or another layer, for a transcoder."""
+    """Rows to train on. `y is x` for an autoencoder; the MLP's output, or another layer, for a transcoder.
+
+    `gradient`, where rows carry it, is that of the language model's loss in y, in the units of y.
+    """
 
     x: Float[Tensor, "batch d_in"]
     y: Float[Tensor, "batch d_out"]
+    gradient: Float[Tensor, "batch d_out"] | None = None
 
 
 @dataclass(frozen=True)

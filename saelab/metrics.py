@@ -83,6 +83,30 @@ def dead_share(fired: Int[Tensor, "d_sae"]) -> float:
     return (fired == 0).double().mean().item()
 
 
+def hoyer_density(sums: Float[Tensor, "d_sae"], squares: Float[Tensor, "d_sae"], rows: int) -> Float[Tensor, "d_sae"]:
+    """Share of the rows that a latent is spread over: (|f_j|_1 / |f_j|_2 - 1) / (sqrt(rows) - 1), norms over the rows.
+
+    0: one row holds all of it (or it is 0 everywhere); 1: it is of equal size on all rows. Given are sum |f_j| and
+    sum f_j^2 over the rows. It does not change with the unit of f; differentiable.
+    """
+    ratio = torch.where(squares > 0, sums / torch.where(squares > 0, squares, 1).sqrt(), 1)
+    return (ratio - 1) / max(rows**0.5 - 1, 1e-12)
+
+
+def eps_lbo(x: Float[Tensor, "rows d"], f: Float[Tensor, "rows active"], d_sae: int) -> float:
+    """How far from orthogonal the decoder must be for codes of these lengths, at least: a lower bound of eps.
+
+    Mean over rows of | |x|^2 - |f|^2 | / ((d_sae - 1) |f|^2). Were x = sum f_i W_dec_i with unit rows of |cos| <= eps,
+    every ratio would be at most eps. x is given less b_dec, which the features are to add up to; f holds the
+    activations of each row's active features, zeros count for nothing. 0: codes as long as their rows. Rows of which
+    nothing is active have no ratio and are left out; nan when none is left. Lee et al. 2025 (epsilon-LBO), who keep
+    b_dec in x and count |b_dec| as one more activation.
+    """
+    long, wide = x.double().square().sum(dim=1), f.double().square().sum(dim=1)
+    active = wide > 0
+    return ((long - wide).abs()[active] / ((d_sae - 1) * wide[active])).mean().item()
+
+
 def f1(true_positive: float, false_positive: float, false_negative: float) -> float:
     """Harmonic mean of precision and recall; 0 when nothing was found."""
     found = 2 * true_positive

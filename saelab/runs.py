@@ -12,7 +12,7 @@ from saelab.contracts import Progress
 from saelab.errors import CheckpointError, FeatureIndexError, SaelabError
 from saelab.features import Index
 from saelab.lm import LanguageModel
-from saelab.sae import SAE
+from saelab.sae import SAE, Replacement
 from saelab.store import Store
 
 
@@ -35,7 +35,7 @@ class Checkpoint:
     def verify(self, progress: Progress | None = None) -> list[str]:
         """Load it: sizes, shapes, types and finiteness are checked on the way."""
         try:
-            SAE.load(self.path)
+            Replacement.load(self.path)
         except CheckpointError as error:
             return [str(error)]
         return []

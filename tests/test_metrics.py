@@ -44,6 +44,19 @@ def test_density_and_dead_share_count_tokens_and_features():
     assert metrics.dead_share(fired) == 0.5
 
 
+def test_eps_lbo_is_the_cosine_of_two_features_that_are_active_alike():
+    cosine = 0.28
+    W = torch.tensor([[1.0, 0.0], [cosine, 0.96]])  # |x|^2 = 2 + 2 cosine, |f|^2 = 2
+    assert metrics.eps_lbo(W.sum(dim=0, keepdim=True), torch.ones(1, 2), d_sae=2) == pytest.approx(cosine)
+
+
+def test_eps_lbo_compares_squared_lengths_and_leaves_rows_without_a_code_out():
+    x = torch.tensor([[3.0, 4.0], [3.0, 4.0], [1.0, 0.0]])
+    f = torch.tensor([[5.0, 0.0], [4.0, 0.0], [0.0, 0.0]])
+    assert metrics.eps_lbo(x, f, d_sae=4) == pytest.approx((0 + (25 - 16) / (3 * 16)) / 2)
+    assert math.isnan(metrics.eps_lbo(x[2:], f[2:], d_sae=4))
+
+
 def test_f1_is_the_harmonic_mean():
     assert metrics.f1(true_positive=6.0, false_positive=2.0, false_negative=4.0) == pytest.approx(2 * 0.75 * 0.6 / 1.35)
     assert metrics.f1(0.0, 0.0, 5.0) == 0.0

@@ -13,9 +13,12 @@ from torch import Tensor
 from saelab.kernels.backend import backend
 from saelab.kernels.csc import Pattern
 from saelab.kernels.encode_select import cpu, reference
+from saelab.kernels.encode_select.by_column import FeatureChoice
+from saelab.kernels.encode_select.by_norm import NormMatch
 from saelab.kernels.encode_select.rules import Above, BatchTopK, Rule, TopK
+from saelab.kernels.encode_select.scored import ScoredTopK
 
-__all__ = ["Above", "BatchTopK", "Rule", "TopK", "encode_select"]
+__all__ = ["Above", "BatchTopK", "FeatureChoice", "NormMatch", "Rule", "ScoredTopK", "TopK", "encode_select"]
 
 
 def encode_select(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from saelab.kernels.csc import Pattern
@@ -15,6 +15,7 @@ from saelab.kernels.workspace import workspace
 # Bytes of pre-activations that exist at once. Every chunk packs W_enc anew: at d=576, n=9216 a batch of 2048 takes
 # 338 ms in chunks of 512 rows, 270 to 330 ms in chunks of 1024 or whole (two shared cores).
 CHUNK_BYTES = 64 << 20
+ROW_GROUPS = 64  # of which a floor under a feature's best rows is read off
 
 
 @torch.no_grad()
@@ -42,6 +43,11 @@ class ExactChunk:
         self._scores = scores
         self.slack = self.likely = self.shift = scores.new_zeros(1, 1)
 
+    @property
+    def values(self) -> Float[Tensor, "rows d_sae"]:
+        """All of them, for as long as the chunk lasts."""
+        return self._scores
+
     @staticmethod
     def score_dtype(x: Tensor) -> torch.dtype:
         return x.dtype
@@ -57,6 +63,15 @@ class ExactChunk:
         size = 8 if self.n // 8 >= 8 * k else 1
         maxima = self._scores[:, : self.n // size * size].unflatten(1, (size, -1)).amax(dim=1)
         return kth_of_maxima(maxima, k)
+
+    def reached_by_rows(self, m: Int[Tensor, "n"]) -> Float[Tensor, "n"]:
+        size = max(1, self.n_rows // ROW_GROUPS)
+        groups = self.n_rows // size
+        maxima = self._scores[: groups * size].unflatten(0, (groups, size)).amax(dim=1)
+        best = maxima.t().topk(min(groups, int(m.max().clamp_min(1))), dim=1).values  # of each feature, descending
+        known = (m > 0) & (m <= best.shape[1])
+        mth = best.gather(1, torch.where(known, m - 1, 0).unsqueeze(1)).squeeze(1)
+        return torch.where(known, mth, 0.0).clamp_min(0)
 
     def sample(self, every: int) -> Float[Tensor, "some groups"]:
         return self._scores[::every, : self.n // 8 * 8].unflatten(1, (-1, 8)).amax(dim=2)

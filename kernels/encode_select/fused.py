@@ -1,8 +1,10 @@
 """In Triton: the selections of each rule, from fp32 pre-activations that cuBLAS computes a chunk of rows at a time.
 
-Rules without a kernel, and fp64, which the kernels would round, run in PyTorch operations (cpu.py).
+Rules without a kernel run in PyTorch operations on those pre-activations, and so does fp64, which the kernels would
+round, on its own (cpu.py).
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -27,11 +29,21 @@ def encode_select(
     x: Float[Tensor, "batch d_in"], W_enc: Float[Tensor, "d_in d_sae"], b_enc: Float[Tensor, "d_sae"], rule: Rule
 ) -> tuple[Float[Tensor, "nz"], Pattern]:
     """The pre-activations that `rule` keeps, in fp32, and where they are."""
-    selection: Any = SELECTIONS.get(type(rule))
+    selection: Any = SELECTIONS.get(type(rule), _plain)
     half = x.is_cuda and x.dtype in (torch.bfloat16, torch.float16)
-    if selection is None or not (half or x.dtype == torch.float32):
+    if not (half or x.dtype == torch.float32):
         return cpu.encode_select(x, W_enc, b_enc, rule)
     return selection(x, W_enc, b_enc, rule)
+
+
+def _plain(x: Tensor, W_enc: Tensor, b_enc: Tensor, rule: Rule) -> tuple[Tensor, Pattern]:
+    """A rule without a kernel: its own operations, on the sums in fp32 that the kernels get."""
+
+    def chunks() -> Iterator[cpu.ExactChunk]:
+        for _, pre, bias in scores_of(x, W_enc, b_enc):
+            yield cpu.ExactChunk(pre if bias is None else pre.add_(bias))
+
+    return rule.select(chunks, len(x), len(b_enc))
 
 
 def _topk(x: Tensor, W_enc: Tensor, b_enc: Tensor, rule: TopK) -> tuple[Tensor, Pattern]:

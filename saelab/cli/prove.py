@@ -15,20 +15,22 @@ from saelab.cli.output import console, json_option, progress, table, write_json
 def command(names: tuple[str, ...], fast: bool, seeds: int | None, json_path: Path | None) -> None:
     """Measure what the variants' papers claim, on rows whose true features are known.
 
-    NAME is a claim or a variant; without any, all claims. The exit code is 1 when one fails.
+    NAME is a claim or a variant; without any, all claims. Rows of an earlier --json file stay where they were not
+    measured again. The exit code is 1 when one fails.
 
     \b
         saelab prove topk-mcc-8 --seeds 1
         saelab prove --fast --json runs/proofs.json
     """
-    from saelab.prove import prove
+    from saelab.prove import prove, read_proofs
 
+    earlier = None if json_path is None else read_proofs(json_path)
     with progress() as bar:
         found = prove(names, fast, seeds, bar)
     table("claims, means over seeds", *found.table())
     for row in found.rows:
         if row.note and not row.passed:
             console.print(f"- {row.name}: {row.note}", markup=False)
-    write_json(json_path, found.to_json())
+    write_json(json_path, found.to_json(earlier))
     if not all(row.passed for row in found.rows):
         raise SystemExit(1)

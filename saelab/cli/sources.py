@@ -14,5 +14,8 @@ def row_source(cfg: TrainConfig) -> RowSource | None:
     from saelab.config import settings
     from saelab.harvest import HarvestConfig
     from saelab.harvest.live import LiveRows
+    from saelab.harvest.sequences import LiveSequences
+    from saelab.train.sequences import wants_sequences
 
-    return LiveRows(settings(HarvestConfig, cfg.live, where="live"))
+    rows = LiveSequences if wants_sequences(cfg) else LiveRows
+    return rows(settings(HarvestConfig, cfg.live, where="live"))

@@ -1,12 +1,19 @@
-"""The tables of README.md, made from the registries: `python -m saelab.cli.tables README.md` renews them."""
+"""The tables of README.md, made from the registries and from what was measured last.
 
+`python -m saelab.cli.tables README.md` renews them.
+"""
+
+import json
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from saelab.cli import VERBS
+
+DATA = Path(__file__).resolve().parents[2] / "data"  # of a checkout: README.md is nowhere else
 
 
 def markdown(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -43,6 +50,41 @@ def corpora() -> str:
     return markdown(["`corpus.kind`", "text"], [[f"`{name}`", first_line(kind)] for name, kind in CORPORA.items()])
 
 
+def proofs() -> str:
+    """What `saelab prove` last measured."""
+    rows = json.loads((DATA / "proofs.json").read_text(encoding="utf-8"))["rows"]
+    columns = ["claim", "bed", "what is measured", "target", "measured, mean of seeds", "seeds", "holds"]
+    return markdown(
+        columns,
+        [
+            [f"`{row['name']}`", row["bed"], row["says"], row["target"], _with_spread(row), str(row["seeds"]),
+             "yes" if row["pass"] else "**no**"]
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def _with_spread(row: Mapping[str, Any]) -> str:
+    return f"{row['measured']:.3g}" + (f" ± {row['spread']:.2g}" if row["spread"] is not None else "")
+
+
+def speed() -> str:
+    """What `saelab bench train` last measured of each architecture on a CPU, beside its peers."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted((DATA / "bench").glob("*-cpu.json"))]
+    rows = []
+    for bench in found:
+        floor = next(row["ms_per_step"] for row in bench["rows"] if row["library"] == "gemm")
+        for row in bench["rows"]:
+            rows.append([
+                bench["date"][:10], row["variant"], f"{row['library']}, {row['setting']}", f"{row['ms_per_step']:.0f}",
+                f"{row['ms_per_step'] / floor:.2f}", f"{row['times_saelab']:.2f}",
+                "–" if row["ms_with_dead"] is None else f"{row['ms_with_dead']:.0f}", f"{row['peak_bytes'] / 1e6:.0f}",
+                "–" if row["fvu"] is None else f"{row['fvu']:.4f}",
+            ])  # fmt: skip
+    columns = ["date", "variant", "library, setting", "ms a step", "x product", "x saelab", "with dead", "MB", "FVU"]
+    return markdown(columns, rows)
+
+
 def first_line(thing: object) -> str:
     """The first sentence of the module that `thing` is or is defined in."""
     module = thing if isinstance(thing, ModuleType) else sys.modules[thing.__module__]
@@ -54,6 +96,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "variants": variants,
     "evaluations": evaluations,
     "corpora": corpora,
+    "proofs": proofs,
+    "speed": speed,
 }
 
 

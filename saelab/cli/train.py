@@ -24,7 +24,7 @@ def command(
     """
     from saelab.cli.sources import row_source
     from saelab.config import override, read_yaml, settings
-    from saelab.train import TrainConfig, plan, sweep, train
+    from saelab.train import TrainConfig, dead_reasons, plan, sweep, train
 
     values = sweep(override(read_yaml(config), changes), list(sweeps))
     cfg = settings(TrainConfig, values, where=str(config))
@@ -33,8 +33,17 @@ def command(
         table(f"{config} would train", ["what", "value"], list(plan(cfg, source).items()))
         return
     with progress() as bar:
-        results = [asdict(result) for result in train(cfg, bar, source=source)]
+        trained = train(cfg, bar, source=source)
+    results = [asdict(result) for result in trained]
     names = {"name": "name", "fvu": "FVU", "l0": "L0", "dead_share": "dead share", "cosine": "cosine", "rows": "rows"}
-    table("on held-out rows", list(names.values()), [[result[key] for key in names] for result in results])
+    own = list(dict.fromkeys(key for result in results for key in result["own"]))
+    rows = [[result[key] for key in names] + [result["own"].get(key) for key in own] for result in results]
+    table("on held-out rows", [*names.values(), *own], rows)
     write_json(json_path, results)
-    console.print(f"Next: saelab index {results[0]['path']}", markup=False)
+    for name, reasons in dead_reasons(cfg, source, trained):
+        console.print(f"Many features of {name} are dead. What was measured, and what would help:", markup=False)
+        for reason in reasons:
+            console.print(f"- {reason.measured}\n  fix:   {reason.change}", markup=False)
+    indexed = [result["path"] for result in results if result["reproduces_rows"]]
+    if indexed:
+        console.print(f"Next: saelab index {indexed[0]}", markup=False)

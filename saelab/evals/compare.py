@@ -93,7 +93,7 @@ def compare(
     names = distinct_names(checkpoints)
     saes = [SAE.load(checkpoint) for checkpoint in checkpoints]
     cfg = fidelity.Config.model_validate({"tokens": tokens})
-    rows = []
+    rows: list[Compared] = []
     for name, sae in zip(names, saes, strict=True):
         progress.note(f"{name} ({len(rows) + 1} of {len(names)})")
         values, figures = sae.cfg.model_dump(mode="json"), fidelity.run(sae, lm, store, cfg, progress)

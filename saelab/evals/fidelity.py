@@ -106,6 +106,7 @@ class Result:
 def run(sae: SAE, lm: LanguageModel, store: Store, cfg: Config, progress: Progress | None = None) -> Result:
     """Measure `sae`, which reads activations of `lm`, on held-out documents of the corpus of `store`."""
     progress = progress or Silent()
+    sae.require_rows("fidelity")
     require_same_model(sae, lm, store)
     length = store.config["context"] or lm.context
     batch = max(1, min(16, LOGITS_AT_ONCE // (length * lm.n_vocab)))

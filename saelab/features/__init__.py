@@ -26,6 +26,7 @@ from saelab.features.records import (
 from saelab.features.table import ORDERS, FeatureFilter
 
 if TYPE_CHECKING:
+    from saelab.features.by_site import SiteShares, site_shares
     from saelab.features.fires import FiringFeature, TextActivations, TokenFeature, fires_on
     from saelab.features.indexing import build_index
 
@@ -45,6 +46,7 @@ __all__ = [
     "Label",
     "LogitEffects",
     "Neighbour",
+    "SiteShares",
     "TextActivations",
     "TokenEffect",
     "TokenFeature",
@@ -52,11 +54,13 @@ __all__ = [
     "build_index",
     "fires_on",
     "read_labels",
+    "site_shares",
     "write_labels",
 ]
 
 _OF_A_TEXT = ("FiringFeature", "TextActivations", "TokenFeature", "fires_on")
-_LATER = {"build_index": "indexing", **dict.fromkeys(_OF_A_TEXT, "fires")}
+_BY_SITE = ("SiteShares", "site_shares")
+_LATER = {"build_index": "indexing", **dict.fromkeys(_OF_A_TEXT, "fires"), **dict.fromkeys(_BY_SITE, "by_site")}
 
 
 def __getattr__(name: str) -> Any:

@@ -19,6 +19,7 @@ from saelab.features.indexing.codes import active
 from saelab.features.records import Label
 from saelab.lm import LanguageModel
 from saelab.sae import SAE
+from saelab.sae.sites import sites_read
 
 
 @dataclass(frozen=True)
@@ -95,10 +96,10 @@ def _by_token(lm: LanguageModel, sae: SAE, ids: list[int]) -> tuple[tuple[TokenF
     found: list[list[TokenFeature]] = [[] for _ in ids]
     start = [] if lm.bos is None else [lm.bos]
     length = lm.context - len(start)
-    site = str(sae.metadata["hook_name"])
+    sites = sites_read(sae.metadata, sae.cfg.d_in)
     for first in range(0, len(ids), length):
         piece = torch.tensor([start + ids[first : first + length]], device=lm.device)
-        rows = lm.activations(piece, [site])[site][0, len(start) :]
+        rows = sites.join(lm.activations(piece, sites.names))[0, len(start) :]
         codes = sae.encode_sparse(rows.to(sae.W_enc.device, torch.float32))
         for row, feature, act in zip(*(column.tolist() for column in active(codes)), strict=True):
             found[first + row].append(TokenFeature(feature, act))

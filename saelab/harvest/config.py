@@ -19,6 +19,11 @@ class HarvestConfig(Settings):
     packing: Literal["separate", "concat"] = Field("separate", description="Whether a context may cross documents.")
     chat: bool = Field(False, description="Put each document into the model's chat template, as what a user says.")
     dtype: Literal["bfloat16", "float16", "float32"] = Field("bfloat16", description="How activations are stored.")
+    gradients: bool = Field(
+        False,
+        description="Keep beside each row the gradient in it of its context's summed cross-entropy, which gsae trains "
+        "on: twice the bytes, and a backward pass for each forward pass.",
+    )
     compute_dtype: Literal["float32", "bfloat16"] = Field("float32", description="What the model computes in.")
     batch: int = Field(8, gt=0, description="Contexts of a forward pass.")
     shard_rows: int = Field(65_536, gt=0, description="Rows of a shard, at most; a shard is written as a whole.")
@@ -26,5 +31,9 @@ class HarvestConfig(Settings):
     out: Path = Field(Path("runs/pico/store"), description="Folder of the store.")
 
     def request(self) -> dict[str, object]:
-        """What decides about the rows: all but where they go and where they are computed."""
-        return self.model_dump(mode="json", exclude={"out", "device"})
+        """What decides about the rows: all but where they go and where they are computed.
+
+        Without gradients it is what it was before there were any, so that older stores answer it.
+        """
+        absent = set() if self.gradients else {"gradients"}
+        return self.model_dump(mode="json", exclude={"out", "device"} | absent)

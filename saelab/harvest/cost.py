@@ -8,10 +8,11 @@ import torch
 
 from saelab.atomic import free_bytes
 from saelab.harvest.config import HarvestConfig
+from saelab.harvest.forward import of_pass
 from saelab.harvest.plan import context_length
 from saelab.lm import LanguageModel
 from saelab.lm.sites import expand
-from saelab.store.layout import DTYPES, META_BYTES
+from saelab.store.layout import DTYPES, META_BYTES, gradient_dtype
 
 OVERHEAD = 1.02  # parquet's own: headers, footers, statistics
 TRIAL = 4  # contexts in the trial pass that the time is estimated from
@@ -45,7 +46,7 @@ def estimate(cfg: HarvestConfig, lm: LanguageModel | None = None) -> HarvestEsti
         contexts=contexts,
         bytes=round(tokens * row_bytes(cfg, widths) * OVERHEAD),
         free_bytes=free_bytes(cfg.out),
-        seconds=contexts * _seconds_per_context(lm, widths, length),
+        seconds=contexts * _seconds_per_context(lm, widths, length, cfg.gradients),
     )
 
 
@@ -60,13 +61,15 @@ def site_widths(cfg: HarvestConfig, lm: LanguageModel) -> dict[str, int]:
 
 def row_bytes(cfg: HarvestConfig, widths: Mapping[str, int]) -> int:
     """Bytes of one token at all sites, on disk."""
-    return sum(width * DTYPES[cfg.dtype].itemsize + META_BYTES for width in widths.values())
+    number = DTYPES[cfg.dtype].itemsize + (DTYPES[gradient_dtype(cfg.dtype)].itemsize if cfg.gradients else 0)
+    return sum(width * number + META_BYTES for width in widths.values())
 
 
-def _seconds_per_context(lm: LanguageModel, widths: Mapping[str, int], length: int) -> float:
-    ids = torch.arange(TRIAL * length).remainder(lm.n_vocab).view(TRIAL, length).to(lm.device)
-    lm.activations(ids, list(widths))  # the first pass sets things up
+def _seconds_per_context(lm: LanguageModel, widths: Mapping[str, int], length: int, gradients: bool) -> float:
+    ids = torch.arange(TRIAL * length).remainder(lm.n_vocab).view(TRIAL, length)
+    lengths = torch.full((TRIAL,), length)
+    of_pass(lm, ids, lengths, list(widths), gradients)  # the first pass sets things up
     start = time.perf_counter()
-    acts = lm.activations(ids, list(widths))
-    next(iter(acts.values())).sum().item()  # waits for the device
+    found = of_pass(lm, ids, lengths, list(widths), gradients)
+    next(iter(found.values())).sum().item()  # waits for the device
     return (time.perf_counter() - start) / TRIAL

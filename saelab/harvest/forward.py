@@ -1,4 +1,7 @@
-"""Run the model over the contexts of a shard: every site in one pass, rows put where the plan says."""
+"""Run the model over the contexts of a shard: every site in one pass, rows put where the plan says.
+
+With gradients, the pass also goes back, and each site's rows come with `gradient_of(site)`.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,27 +12,47 @@ from torch import Tensor
 from saelab.corpora import Context
 from saelab.harvest.plan import ShardPlan
 from saelab.lm import LanguageModel
+from saelab.store import gradient_of
+from saelab.store.layout import DTYPES, gradient_dtype
 
 
 def shard_activations(
-    lm: LanguageModel, plan: ShardPlan, sites: Sequence[str], batch: int, dtype: torch.dtype
+    lm: LanguageModel, plan: ShardPlan, sites: Sequence[str], batch: int, dtype: str, gradients: bool = False
 ) -> dict[str, Tensor]:
-    """{site: rows [rows, d] in `dtype`, on the CPU}, in the order of the plan.
+    """{site: rows [rows, d] in `dtype`, on the CPU}, in the order of the plan; with `gradients`, those as well.
 
     Contexts of like length run together, which wastes little on padding; batches never leave the shard, so a
     shard made again after a crash is the same to the bit.
     """
-    out = {site: torch.empty(plan.rows, lm.d_site(site), dtype=dtype) for site in sites}
+    out = {site: torch.empty(plan.rows, lm.d_site(site), dtype=DTYPES[dtype]) for site in sites}
+    if gradients:
+        slope = DTYPES[gradient_dtype(dtype)]
+        out |= {gradient_of(site): torch.empty(plan.rows, lm.d_site(site), dtype=slope) for site in sites}
     starts = torch.searchsorted(plan.of, torch.arange(len(plan.contexts) + 1)).tolist()  # rows lie context by context
     for chosen, ids in padded_batches(plan.contexts, batch, lm.bos or 0):
         of_each = [torch.arange(starts[number], starts[number + 1]) for number in chosen.tolist()]
         rows = torch.cat(of_each)
         cells = torch.cat([plan.at[part] + slot * ids.shape[1] for slot, part in enumerate(of_each)])
-        acts = lm.activations(ids.to(lm.device), sites)
+        lengths = torch.tensor([len(plan.contexts[number].ids) for number in chosen.tolist()])
+        found = of_pass(lm, ids, lengths, sites, gradients)
         cells = cells.to(lm.device)
-        for site in sites:
-            out[site][rows] = acts[site].flatten(0, 1).index_select(0, cells).to(dtype).cpu()
+        for name, into in out.items():
+            into[rows] = found[name].flatten(0, 1).index_select(0, cells).to(into.dtype).cpu()
     return out
+
+
+def of_pass(
+    lm: LanguageModel,
+    ids: Int[Tensor, "batch tokens"],
+    lengths: Int[Tensor, "batch"],
+    sites: Sequence[str],
+    gradients: bool,
+) -> dict[str, Tensor]:
+    """{name: [batch, tokens, d]} of one pass, padded behind `lengths`; with `gradients`, `gradient_of(site)` too."""
+    if not gradients:
+        return lm.activations(ids.to(lm.device), sites)
+    acts, slopes = lm.activations_and_gradients(ids.to(lm.device), lengths, sites)
+    return acts | {gradient_of(site): slope for site, slope in slopes.items()}
 
 
 def padded_batches(

@@ -21,7 +21,7 @@ from saelab.harvest.cost import load_model, site_widths
 from saelab.harvest.forward import shard_activations
 from saelab.harvest.plan import ShardPlan, SplitPlan
 from saelab.lm import LanguageModel
-from saelab.store.layout import DTYPES
+from saelab.store.layout import GRADIENT
 
 
 class LiveRows:
@@ -32,6 +32,7 @@ class LiveRows:
         self.lm = lm or load_model(cfg)
         self.widths = site_widths(cfg, self.lm)
         self.sites = tuple(self.widths)
+        self.gradient_sites = self.sites if cfg.gradients else ()
         self.corpus = open_corpus(cfg.corpus)
         self._sampled: tuple[ShardPlan, dict[str, Tensor]] | None = None  # the first pool, which training begins with
 
@@ -47,9 +48,9 @@ class LiveRows:
         first = next(self._pools("train"), None)
         if first is None:
             raise self._too_little(1)
-        order = _permutation(first.rows, 0, 0)[:rows]
+        order = self._sampled_rows(first)[:rows]
         self._sampled = first, self._compute(first, sites)
-        return {site: acts[order] for site, acts in self._sampled[1].items()}
+        return {site: self._sampled[1][site][order] for site in sites}
 
     def batches(
         self, sites: Sequence[str], batch: int, seed: int, start: int = 0
@@ -62,9 +63,9 @@ class LiveRows:
                 count = plan.rows // batch
                 if before + count > start:
                     acts = self._take_sampled(plan, sites) or self._compute(plan, sites)
-                    order = _permutation(plan.rows, seed, pool)[: count * batch].split(batch)
+                    order = self._order(plan, seed, pool)[: count * batch].split(batch)
                     for chosen in order[max(0, start - before) :]:
-                        yield {site: rows[chosen] for site, rows in acts.items()}
+                        yield {site: acts[site][chosen] for site in sites}
                 pool, before = pool + 1, before + count
             if before == epoch_began:
                 raise self._too_little(batch)
@@ -81,7 +82,7 @@ class LiveRows:
         return {site: torch.cat([part[site] for part in parts])[:rows] for site in sites} if parts else None
 
     def origin(self) -> dict[str, Any]:
-        request = self.cfg.model_dump(mode="json", exclude={"out", "device", "tokens", "heldout_tokens"})
+        request = {k: v for k, v in self.cfg.request().items() if k not in ("tokens", "heldout_tokens")}
         identity = {"live": request, "model": self.lm.fingerprint, "corpus": self.corpus.fingerprint()}
         return {
             "hash": content_hash(identity),
@@ -97,11 +98,21 @@ class LiveRows:
     def _take_sampled(self, plan: ShardPlan, sites: Sequence[str]) -> dict[str, Tensor] | None:
         """What the sample was drawn from, if `plan` is that pool; held until the first question only."""
         held, self._sampled = self._sampled, None
-        same = held is not None and held[0].number == plan.number and set(held[1]) == set(sites)
+        same = held is not None and held[0].number == plan.number and set(held[1]) >= set(sites)
         return held[1] if held is not None and same else None
 
     def _compute(self, plan: ShardPlan, sites: Sequence[str]) -> dict[str, Tensor]:
-        return shard_activations(self.lm, plan, sites, self.cfg.batch, DTYPES[self.cfg.dtype])
+        """Rows of these sites; `gradient_of(site)` counts as one, and takes the pass back."""
+        cfg, read = self.cfg, list(dict.fromkeys(site.removesuffix(GRADIENT) for site in sites))
+        return shard_activations(self.lm, plan, read, cfg.batch, cfg.dtype, gradients=read != list(sites))
+
+    def _order(self, plan: ShardPlan, seed: int, pool: int) -> Tensor:
+        """In which order the pool's rows are served."""
+        return permutation(plan.rows, seed, pool)
+
+    def _sampled_rows(self, plan: ShardPlan) -> Tensor:
+        """Rows of the first pool in the order in which a sample takes them."""
+        return permutation(plan.rows, 0, 0)
 
     def _too_little(self, rows: int) -> CorpusError:
         return CorpusError(
@@ -110,6 +121,6 @@ class LiveRows:
         )
 
 
-def _permutation(rows: int, seed: int, pool: int) -> Tensor:
-    """The order of a pool's rows: a pure function of the seed and the pool's number."""
+def permutation(rows: int, seed: int, pool: int) -> Tensor:
+    """An order of so many: a pure function of the seed and the pool's number."""
     return torch.randperm(rows, generator=torch.Generator().manual_seed(seed * 1_000_003 + pool))

@@ -3,6 +3,8 @@
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
+from torch import Tensor
+
 from saelab.atomic import require_free
 from saelab.contracts import Progress, Silent
 from saelab.corpora import Corpus, open_corpus
@@ -67,6 +69,7 @@ class Harvest:
             corpus={"fingerprint": self.corpus.fingerprint(), "licence": self.corpus.licence},
             sites=self.widths,
             dtype=self.cfg.dtype,
+            gradients=self.cfg.gradients,
         )
 
     def _announce(self, done: int) -> None:
@@ -94,7 +97,7 @@ class Harvest:
         ):
             for last in shards:
                 if not writer.done(split, last.number):
-                    acts = shard_activations(self.lm, last, list(self.widths), self.cfg.batch, DTYPES[self.cfg.dtype])
+                    acts = self._compute(last)
                     if written:
                         written.result()  # one shard waits in memory at most; an error ends the harvest here
                     written = background.submit(writer.write_shard, split, last.number, last.columns, acts)
@@ -104,6 +107,10 @@ class Harvest:
         if last is not None:
             writer.write_documents(split, plan.documents(last))
         self._note_end(split, wanted, 0 if last is None else last.columns.first_row + last.rows)
+
+    def _compute(self, plan: ShardPlan) -> dict[str, Tensor]:
+        cfg = self.cfg
+        return shard_activations(self.lm, plan, list(self.widths), cfg.batch, cfg.dtype, cfg.gradients)
 
     def _note_end(self, split: str, wanted: int, rows: int) -> None:
         if split == "train" and rows == 0:

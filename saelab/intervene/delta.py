@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from saelab.errors import CheckpointError, InterventionError
+from saelab.errors import InterventionError
 from saelab.lm import Edit
 from saelab.sae import SAE
+from saelab.sae.sites import one_site
 
 Shift = Callable[[Tensor], Tensor]  # f [batch, tokens, n] -> f_new - f of the n chosen features
 Where = Callable[[Tensor], Tensor]  # positions [tokens] -> whether feature j changes there [tokens, n]
@@ -23,11 +24,8 @@ ByRow = Callable[[Tensor], Tensor]  # what each row of the batch gets of the sum
 
 
 def sites(sae: SAE) -> tuple[str, str]:
-    """Where the SAE reads and where it writes: the same site, but for a transcoder."""
-    read = sae.metadata.get("hook_name")
-    if not read:
-        raise CheckpointError("this SAE's cfg.json names no site (metadata.hook_name): nobody knows where it belongs")
-    return read, sae.metadata.get("hook_name_out") or read
+    """Where the SAE reads, and where it writes: elsewhere only as a transcoder. Raises CheckpointError for several."""
+    return one_site(sae.metadata)
 
 
 def checked_features(sae: SAE, features: Sequence[int]) -> list[int]:

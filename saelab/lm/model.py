@@ -19,7 +19,7 @@ from saelab.errors import ConfigError, ModelError, SiteError
 from saelab.lm import load
 from saelab.lm.generate import Step, decode
 from saelab.lm.hooks import Edit, Enough, changed, flat, hooked, stream_edit
-from saelab.lm.sites import available, kind, layer
+from saelab.lm.sites import READ_ONLY, available, kind, layer
 from saelab.lm.tokens import Tokens
 
 
@@ -123,6 +123,36 @@ class LanguageModel:
                 self._run(ids)
         return {site: read[site] for site in points}
 
+    @torch.enable_grad()
+    def activations_and_gradients(
+        self, ids: Int[Tensor, "batch tokens"], lengths: Int[Tensor, "batch"], sites: Sequence[str]
+    ) -> tuple[dict[str, Float[Tensor, "batch tokens _"]], dict[str, Float[Tensor, "batch tokens _"]]]:
+        """(activations by canonical site, gradients of the model's loss in them), of one pass and back.
+
+        The loss is that of each sequence, summed over its predictions; behind its first `lengths` tokens is padding,
+        which neither is predicted nor predicts. A gradient takes every path from its site to the loss.
+        """
+        read: dict[str, Tensor] = {}
+        points = {canonical_site(site): self._point(site) for site in sites}
+        ids = ids.to(self.device)
+
+        def keep(site: str, tensor: Tensor) -> Tensor:
+            read[site] = tensor if tensor.requires_grad else tensor.requires_grad_()  # the weights do not
+            return tensor  # z comes as a reshaped copy: only what is handed back goes on
+
+        with ExitStack() as stack:
+            for site, point in points.items():
+                stack.enter_context(hooked(point, partial(keep, site)))
+            logits = self._run(ids).logits[:, :-1]
+        padding = torch.arange(1, ids.shape[1], device=self.device) >= lengths.to(self.device).unsqueeze(1)
+        targets = ids[:, 1:].masked_fill(padding, -100)
+        loss = torch.nn.functional.cross_entropy(
+            logits.float().flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="sum"
+        )
+        found = torch.autograd.grad(loss, [read[site] for site in points])
+        gradients = {site: flat(gradient) for site, gradient in zip(points, found, strict=True)}
+        return {site: flat(read[site].detach()) for site in points}, gradients
+
     @contextmanager
     def edited(self, edits: Mapping[str, Edit]) -> Iterator[None]:
         """Inside the block, every pass through the model has `edits` applied; edits at one site follow each other."""
@@ -179,8 +209,8 @@ class LanguageModel:
     def output_direction(self, site: str, W_dec: Float[Tensor, "d_sae d_site"]) -> Float[Tensor, "d_sae d_model"]:
         """What each decoder row writes into the residual stream: itself, or for z what W_O makes of it."""
         self._point(site)
-        if kind(site) == "mlp_in":
-            raise SiteError(f"{site} is read by the MLP and writes nothing: its rows have no direction in the output.")
+        if kind(site) in READ_ONLY:
+            raise SiteError(f"{site}: {READ_ONLY[kind(site)]} reads there, and a row there writes nothing.")
         if kind(site) != "attn_z":
             return W_dec.float()
         output = self.bridge.blocks[layer(site)].attn.o.original_component

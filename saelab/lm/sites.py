@@ -4,15 +4,16 @@
     blocks.5.hook_resid_pre               blocks.5.hook_in
     blocks.5.hook_resid_mid               blocks.5.ln2.hook_in
     blocks.5.hook_resid_post              blocks.5.hook_out            layers.5   h.5
+    blocks.5.attn.hook_in                 blocks.5.attn.hook_in
     blocks.5.hook_attn_out                blocks.5.attn.hook_out       layers.5.self_attn   h.5.attn
     blocks.5.attn.hook_z                  blocks.5.attn.o.hook_in
     blocks.5.mlp.hook_in                  blocks.5.mlp.hook_in
     blocks.5.hook_mlp_out                 blocks.5.mlp.hook_out        layers.5.mlp   h.5.mlp
 
-The first column is canonical: stores, checkpoints and indexes hold these names only. What the MLP reads is taken
-after its norm, so that a transcoder replaces the MLP alone. The middle column holds for models without norms
-behind attention and MLP; where a model has those (Gemma 2), the output is read behind them: what the residual
-stream receives.
+The first column is canonical: stores, checkpoints and indexes hold these names only. What the MLP and the attention
+read is taken after their norms, so that a transcoder replaces the MLP alone, and Lorsa the attention. The middle column
+holds for models without norms behind attention and MLP; where a model has those (Gemma 2), the output is read behind
+them: what the residual stream receives.
 """
 
 import re
@@ -25,12 +26,15 @@ BRIDGE_HOOKS: dict[str, str] = {
     "resid_pre": "hook_in",
     "resid_mid": "ln2.hook_in",
     "resid_post": "hook_out",
+    "attn_in": "attn.hook_in",
     "attn_out": "attn.hook_out",
     "attn_z": "attn.o.hook_in",
     "mlp_in": "mlp.hook_in",
     "mlp_out": "mlp.hook_out",
 }
-PAIRS: dict[str, tuple[str, ...]] = {"mlp": ("mlp_in", "mlp_out")}  # what a transcoder reads and reproduces
+# What a transcoder, and what Lorsa, reads and reproduces.
+PAIRS: dict[str, tuple[str, ...]] = {"mlp": ("mlp_in", "mlp_out"), "attn": ("attn_in", "attn_out")}
+READ_ONLY: dict[str, str] = {"mlp_in": "the MLP", "attn_in": "the attention"}  # behind a norm: nothing is written there
 MODULES: dict[str, str] = {
     "": "resid_post",
     "mlp": "mlp_out",

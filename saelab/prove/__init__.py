@@ -5,6 +5,6 @@
 
 from saelab.prove.claim import AtLeast, AtMost, Claim
 from saelab.prove.claims import CLAIMS
-from saelab.prove.run import Proved, prove
+from saelab.prove.run import Proved, prove, read_proofs
 
-__all__ = ["CLAIMS", "AtLeast", "AtMost", "Claim", "Proved", "prove"]
+__all__ = ["CLAIMS", "AtLeast", "AtMost", "Claim", "Proved", "prove", "read_proofs"]

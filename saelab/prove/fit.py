@@ -1,5 +1,6 @@
 """Train an SAE on a bed as `saelab train` would, in memory."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -10,6 +11,7 @@ from saelab.config import settings
 from saelab.sae import SAE
 from saelab.synthetic import Bed, Scores, SyntheticRows, bed, score
 from saelab.train import TrainConfig
+from saelab.train.initialise import initialise
 from saelab.train.normalise import Normalisation
 from saelab.train.plans import plans
 from saelab.train.trainee import Trainee
@@ -42,11 +44,13 @@ def fit(
     batch: int = 512,
     of: Settings = (),
     train: Settings = (),
+    begin: Callable[[SAE], None] | None = None,
     **sae: Any,
 ) -> Fitted:
     """`steps` steps on bed `kind` (with settings `of`) of an SAE with the settings `sae`; the same call is free.
 
-    `seed` is the bed's, the weights' and the rows'. `train` are settings of the optimiser.
+    `seed` is the bed's, the weights' and the rows'. `train` are settings of the optimiser; `begin` changes the first
+    weights in place.
     """
     one = bed({"bed": kind, "seed": seed, **dict(of)})
     source = SyntheticRows(one)
@@ -59,10 +63,14 @@ def fit(
     rows = source.sample(plan.sites, SCALE_ROWS)[plan.site]
     with torch.random.fork_rng(plan.cuda_devices):
         trainee = Trainee(plan, Normalisation.of(rows, rows))
-        batches = source.batches(plan.sites, batch, seed)
+        initialise([trainee], source)
+        if begin is not None:
+            begin(trainee.sae)
+        batches = source.batches(plan.columns, batch, seed)
         for _ in range(steps):
-            x = next(batches)[plan.site]
-            trainee.descend(trainee.normalisation.batch(x, x))
+            drawn = next(batches)
+            x = drawn[plan.site]
+            trainee.descend(trainee.normalisation.batch(x, x, drawn.get(plan.gradient)))
     trainee.check()
     return Fitted(trainee.folded(), trainee, one)
 

@@ -1,9 +1,11 @@
 """Measure claims, one after the other; runs that several claims share are trained once."""
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
@@ -33,13 +35,13 @@ class ProvedClaim:
     note: str
     source: str
     seconds: float
+    date: str
 
 
 @dataclass(frozen=True)
 class Proved:
     """All rows, in the order of the registry."""
 
-    date: str
     rows: list[ProvedClaim]
 
     def table(self) -> tuple[list[str], list[list[Any]]]:
@@ -50,12 +52,14 @@ class Proved:
             for row in self.rows
         ]
 
-    def to_json(self) -> dict[str, Any]:
-        """Every figure; a row's verdict is called `pass`."""
-        rows = [
-            {("pass" if key == "passed" else key): value for key, value in asdict(row).items()} for row in self.rows
-        ]
-        return {"format": FORMAT, "date": self.date, "rows": rows}
+    def to_json(self, earlier: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Every figure; a row's verdict is called `pass`. Rows of `earlier` stay where they were not measured again."""
+        rows = {row["name"]: row for row in (earlier or {}).get("rows", [])}
+        for row in self.rows:
+            rows[row.name] = {("pass" if key == "passed" else key): value for key, value in asdict(row).items()}
+        places = {name: place for place, name in enumerate(CLAIMS)}
+        kept = [row for name, row in rows.items() if name in places]  # a claim that is no longer made has no row
+        return {"format": FORMAT, "rows": sorted(kept, key=lambda row: places[row["name"]])}
 
 
 def prove(
@@ -71,7 +75,7 @@ def prove(
     wanted = chosen(names, fast)
     progress.start("measuring claims", sum(seeds or claim.seeds for claim in wanted), "runs")
     rows = [_measured(claim, seeds or claim.seeds, progress) for claim in wanted]
-    return Proved(datetime.now(timezone.utc).isoformat(timespec="seconds"), rows)
+    return Proved(rows)
 
 
 def chosen(names: Sequence[str], fast: bool) -> list[Claim]:
@@ -99,9 +103,21 @@ def _measured(claim: Claim, seeds: int, progress: Progress) -> ProvedClaim:
     return ProvedClaim(
         claim.name, claim.variant, claim.bed, claim.says, str(claim.target), measured,
         stdev(values) if len(values) > 1 else None, seeds, values, claim.target.holds(measured), claim.note,
-        claim.source, time.monotonic() - started,
+        claim.source, time.monotonic() - started, datetime.now(timezone.utc).date().isoformat(),
     )  # fmt: skip
 
 
 def _verdict(row: ProvedClaim) -> str:
     return "holds" if row.passed else "FAILS"
+
+
+def read_proofs(path: Path) -> dict[str, Any] | None:
+    """What an earlier run wrote to `path`; None where there is no file. Raises ConfigError for any other file."""
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        assert found["format"] == FORMAT and all("name" in row for row in found["rows"])
+    except (ValueError, KeyError, TypeError, AssertionError):
+        raise ConfigError(f"--json {path}: that file was not written by saelab prove; name another one") from None
+    return dict(found)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from saelab.config import Settings
 from saelab.contracts import Batch, Codes
-from saelab.errors import ConfigError
+from saelab.errors import CheckpointError, ConfigError
 from saelab.kernels.csc import Pattern
 from saelab.kernels.decode_loss import Reconstruction
 from saelab.kernels.encode_select import Rule
@@ -66,6 +66,11 @@ class SAEConfig(Settings):
         """Width of what is reproduced."""
         return self.d_in if self.d_out is None else self.d_out
 
+    @property
+    def wants_gradient(self) -> bool:
+        """Whether training needs `Batch.gradient`."""
+        return False
+
 
 class SAE(nn.Module, ABC):
     """Base of every variant, which says how it encodes (`sparse`) and what it minimises (`loss_terms`).
@@ -78,6 +83,13 @@ class SAE(nn.Module, ABC):
     Config: ClassVar[type[SAEConfig]]
     # What SAELens calls this: an autoencoder, a transcoder, a transcoder with a skip connection.
     architectures: ClassVar[tuple[str, str, str]]
+    # Whether W_enc and b_enc are parameters; False: they are views for others to read, and `fold_encoder` is its own.
+    has_encoder: ClassVar[bool] = True
+    # Whether there is an x_hat. False (bilinear: products of a row with itself): there are no W_dec and b_dec, it can
+    # be no transcoder, its code is dense and signed, and `own_figures` says how good it is.
+    reproduces_rows: ClassVar[bool] = True
+    # Whether something asks for few active features. False (top-AFA): as many as the rows' lengths happen to ask for.
+    seeks_few: ClassVar[bool] = True
 
     W_enc: nn.Parameter  # [d_in, d_sae], a feature's weights contiguous (strides 1, d_in): see kernels/csc
     W_dec: nn.Parameter  # [d_sae, d_out]
@@ -87,21 +99,28 @@ class SAE(nn.Module, ABC):
     tokens_since_fired: Tensor  # int64 [d_sae]
 
     def __init__(self, cfg: SAEConfig, generator: torch.Generator | None = None) -> None:
-        """Random unit rows in W_dec, W_enc its transpose (other random rows for a transcoder), biases 0."""
         super().__init__()
         self.cfg = cfg
         self.metadata: dict[str, Any] = {}
         self.total_steps: int | None = None
         self.dead_after = 10_000_000
         self.products: torch.dtype | None = None
+        self.make_weights(generator)
+        self.register_buffer("tokens_since_fired", torch.zeros(cfg.d_sae, dtype=torch.int64))
+
+    def make_weights(self, generator: torch.Generator | None) -> None:
+        """Random unit rows in W_dec, W_enc its transpose (other random rows for a transcoder), biases 0."""
+        cfg = self.cfg
         decoder = unit_rows(torch.randn(cfg.d_sae, cfg.width_out, generator=generator))
         encoder = (
             unit_rows(torch.randn(cfg.d_sae, cfg.d_in, generator=generator)) if cfg.transcoder else decoder.clone()
         )
-        self.W_enc, self.W_dec = nn.Parameter(encoder.t()), nn.Parameter(decoder)
-        self.b_enc, self.b_dec = nn.Parameter(torch.zeros(cfg.d_sae)), nn.Parameter(torch.zeros(cfg.width_out))
+        if self.has_encoder:
+            self.W_enc = nn.Parameter(encoder.t())
+            self.b_enc = nn.Parameter(torch.zeros(cfg.d_sae))
+        self.W_dec = nn.Parameter(decoder)
+        self.b_dec = nn.Parameter(torch.zeros(cfg.width_out))
         self.W_skip = nn.Parameter(torch.zeros(cfg.width_out, cfg.d_in)) if cfg.skip else None
-        self.register_buffer("tokens_since_fired", torch.zeros(cfg.d_sae, dtype=torch.int64))
 
     @abstractmethod
     def sparse(self, x: Float[Tensor, "batch d_in"]) -> Sparse:
@@ -162,10 +181,15 @@ class SAE(nn.Module, ABC):
 
     def reconstruct(self, code: Sparse, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, "batch d_out"]]:
         """(`reconstruction_loss`, its gradient in y_hat: -2 (y - y_hat) / numel), both in one walk over the code."""
+        y = self.wanted(batch)
+        return Reconstruction.apply(code.values, self.W_dec, self.b_dec, y, code.pattern, 1 / y.numel())
+
+    def wanted(self, batch: Batch) -> Float[Tensor, "batch d_out"]:
+        """What code and b_dec are to reproduce: y, less what a skip connection adds."""
         y = batch.y.to(self.W_dec.dtype)
         if self.W_skip is not None:
             y = y - F.linear(batch.x.to(self.W_skip.dtype), self.W_skip)
-        return Reconstruction.apply(code.values, self.W_dec, self.b_dec, y.contiguous(), code.pattern, 1 / y.numel())
+        return y.contiguous()
 
     @torch.no_grad()
     def count_fired(self, fired: Bool[Tensor, "d_sae"], rows: int) -> None:
@@ -173,14 +197,21 @@ class SAE(nn.Module, ABC):
         if self.training:
             self.tokens_since_fired.add_(rows).masked_fill_(fired, 0)
 
+    def matrices(self) -> list[tuple[nn.Parameter, Tensor, bool]]:
+        """Every parameter with a row of weights per feature, as such rows, and whether those are of unit length."""
+        return [(self.W_enc, self.W_enc.t(), False), (self.W_dec, self.W_dec, True)]
+
     def project_gradients(self) -> None:
-        """Before the optimiser: take from each decoder row's gradient what would only change the row's length."""
-        if self.W_dec.grad is not None:
-            remove_parallel_(self.W_dec.grad, self.W_dec)
+        """Before the optimiser: take from a unit row's gradient what would only change the row's length."""
+        for parameter, W, unit in self.matrices():
+            if unit and parameter.grad is not None:
+                remove_parallel_(parameter.grad, W)
 
     def after_step(self, step: int) -> None:
-        """After the optimiser: decoder rows back to unit length."""
-        normalise_rows_(self.W_dec.detach())
+        """After the optimiser: unit rows back to that length."""
+        for _, W, unit in self.matrices():
+            if unit:
+                normalise_rows_(W.detach())
 
     @torch.no_grad()
     def fold(self, normalisation: Normalisation) -> "SAE":
@@ -197,19 +228,45 @@ class SAE(nn.Module, ABC):
         c_y, s_y = normalisation.target_centre.to(self.W_enc), normalisation.target_scale
         folded = copy.deepcopy(self)
         normalise_rows_(folded.W_dec)
-        folded.W_enc.mul_(s / s_y)
-        folded.b_enc.div_(s_y)
         folded.b_dec.div_(s_y).add_(c_y)
-        if not self.cfg.apply_b_dec_to_input:
-            folded.b_enc.sub_(c @ folded.W_enc)
+        folded.fold_encoder(None if self.cfg.apply_b_dec_to_input else c, s / s_y, s_y)
         if folded.W_skip is not None:
             folded.W_skip.mul_(s / s_y)
             folded.b_dec.sub_(folded.W_skip @ c)
         folded.scale_threshold(1 / s_y)
         return folded.eval()
 
+    def fold_encoder(self, c: Float[Tensor, "d_in"] | None, scale: float, s_y: float) -> None:
+        """What `fold` does to the encoder; c: what b_dec does not take off the input by itself, scale: s/s_y."""
+        self.W_enc.mul_(scale)
+        self.b_enc.div_(s_y)
+        if c is not None:
+            self.b_enc.sub_(c @ self.W_enc)
+
+    def require_rows(self, what: str) -> Any:
+        """Raise CheckpointError where there is no x_hat, which `what` needs."""
+        if not self.reproduces_rows:
+            raise CheckpointError(
+                f"{what} needs an SAE that reproduces rows; a {self.cfg.variant} SAE has no W_dec and no x_hat.\n"
+                "  fix:   name the checkpoint of another variant"
+            )
+
+    def own_figures(self, x: Float[Tensor, "rows d_in"], batch: int) -> dict[str, float]:
+        """What this variant has to say of held-out rows beyond the figures of all, in batches of `batch` rows."""
+        return {}
+
     def scale_threshold(self, factor: float) -> None:
         """Multiply the threshold, in variants that have one."""
+
+    @property
+    def architecture(self) -> str:
+        """What SAELens would load this as."""
+        return self.architectures[self.cfg.transcoder + self.cfg.skip]
+
+    @property
+    def restated(self) -> frozenset[str]:
+        """Parameters that `exported` holds in another form under the same name: a checkpoint keeps both forms."""
+        return frozenset()
 
     def exported(self) -> dict[str, Tensor]:
         """The tensors SAELens reads, under its names."""

@@ -9,6 +9,7 @@ Reading looks at the headers before it allocates anything: names, dtypes and sha
 
 import json
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,17 @@ DTYPES = {torch.float32: "F32", torch.int64: "I64"}
 def save(sae: SAE, folder: Path) -> None:
     """Write the checkpoint; a folder that held another one changes only once all of this one is on disk."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = sae.exported()
-    extra = {name: tensor for name, tensor in sae.state_dict().items() if name not in weights}
-    files = {WEIGHTS: _aside(folder / WEIGHTS, weights), EXTRA: _aside(folder / EXTRA, extra)}
+    files = {name: _aside(folder / name, tensors) for name, tensors in _contents(sae).items()}
     for name in files:
         publish(_tmp(folder / name), folder / name)
     write_json(folder / CONFIG, _config(sae, files))
+
+
+def _contents(sae: SAE) -> dict[str, dict[str, Tensor]]:
+    """The tensors of each file; where both hold one name, EXTRA has what the SAE itself goes by."""
+    weights = sae.exported()
+    extra = {n: t for n, t in sae.state_dict().items() if n not in weights or n in sae.restated}
+    return {WEIGHTS: weights, EXTRA: extra}
 
 
 def _tmp(path: Path) -> Path:
@@ -72,7 +78,7 @@ def _config(sae: SAE, files: dict[str, dict[str, int]]) -> dict[str, Any]:
     known = {key: metadata[key] for key in KNOWN if key in metadata}
     ours = {key: value for key, value in metadata.items() if key not in KNOWN}
     return {
-        "architecture": sae.architectures[cfg.transcoder + cfg.skip],
+        "architecture": sae.architecture,
         "d_in": cfg.d_in,
         "d_sae": cfg.d_sae,
         **({"d_out": cfg.width_out} if cfg.transcoder else {}),
@@ -90,12 +96,12 @@ def _config(sae: SAE, files: dict[str, dict[str, int]]) -> dict[str, Any]:
     }
 
 
-def load(folder: Path, device: str) -> SAE:
-    """Read a checkpoint. Raises CheckpointError naming the folder and what is wrong with it."""
+def load(folder: Path, device: str, among: Mapping[str, type[SAE]] | None = None) -> SAE:
+    """Read a checkpoint of a kind in `among`, None: of a variant. Raises CheckpointError naming what is wrong."""
     config = _read_config(folder)
     ours = config["metadata"]["saelab"]
     with torch.device("meta"):
-        sae = _empty(folder, ours["sae"])
+        sae = _empty(folder, ours["sae"], among)
         expected = _expected(sae)
     for file in (WEIGHTS, EXTRA):
         _check_header(folder / file, expected[file])
@@ -104,7 +110,8 @@ def load(folder: Path, device: str) -> SAE:
             raise _damaged(folder, f"{file} is not the file that {CONFIG} was written with (size or checksum differ)")
     tensors = {name: t for file in (WEIGHTS, EXTRA) for name, t in _read(folder / file, device).items()}
     state = {name: tensors[name] for name in sae.state_dict()}
-    state["W_enc"] = state["W_enc"].t().contiguous().t()  # a feature's weights contiguous, as in training
+    if sae.has_encoder:
+        state["W_enc"] = state["W_enc"].t().contiguous().t()  # a feature's weights contiguous, as in training
     sae.load_state_dict(state, assign=True)
     known = {key: value for key, value in config["metadata"].items() if key in KNOWN}
     sae.metadata = {**known, **ours["metadata"]}
@@ -133,24 +140,28 @@ def _read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _empty(folder: Path, values: dict[str, Any]) -> SAE:
-    from saelab.sae import sae_config
-    from saelab.sae.variants import VARIANTS
+def _empty(folder: Path, values: dict[str, Any], among: Mapping[str, type[SAE]] | None) -> SAE:
+    from saelab.sae import REPLACEMENTS, VARIANTS, sae_config
 
     try:
         cfg = sae_config(values, where=f"{CONFIG}: metadata.saelab.sae")
     except ConfigError as error:
         raise _damaged(folder, str(error)) from None
-    return VARIANTS[cfg.variant](cfg)
+    kinds = VARIANTS if among is None else among
+    if cfg.variant not in kinds:
+        kind = REPLACEMENTS[cfg.variant]
+        raise CheckpointError(
+            f"{folder} holds a {cfg.variant}, which {kind.differs}; what was asked takes an SAE.\n"
+            f"  fix:   name the checkpoint of an SAE, or in Python read this one with {kind.__name__}.load"
+        )
+    return kinds[cfg.variant](cfg)
 
 
 def _expected(sae: SAE) -> dict[str, dict[str, tuple[str, list[int]]]]:
     """Per file, each tensor's dtype and shape."""
-    weights = sae.exported()
-    extra = {name: tensor for name, tensor in sae.state_dict().items() if name not in weights}
     return {
         file: {n: (DTYPES[t.dtype], list(t.shape)) for n, t in tensors.items()}
-        for file, tensors in ((WEIGHTS, weights), (EXTRA, extra))
+        for file, tensors in _contents(sae).items()
     }
 
 

@@ -1,10 +1,13 @@
 """What several variants share: unit rows to begin with, the cheap centre, warm-up, and folding."""
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from saelab.kernels.csc import Pattern
 
 DENSE_FROM = 0.1  # share of active entries from which dense matrices are faster than sparse ones on a CPU
 
@@ -60,3 +63,24 @@ def warm_up(step: int, total: int | None, share: float) -> float:
     """From 0 at the first step to 1 after `share` of all steps; 1 throughout when their number is not known."""
     steps = share * total if total else 0.0
     return min(1.0, step / steps) if steps else 1.0
+
+
+def at_entries(per_feature: Float[Tensor, "d_sae"], pattern: Pattern) -> Float[Tensor, "nz"]:
+    """The number of each entry's feature, differentiable. Its gradient is summed in the same order every time.
+
+    What indexing's own backward adds up depends, above 32,768 entries, on how the threads came along.
+    """
+    found: Tensor = _AtEntries.apply(per_feature, pattern)
+    return found
+
+
+class _AtEntries(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, per_feature: Tensor, pattern: Pattern) -> Tensor:
+        ctx.pattern = pattern
+        return per_feature.index_select(0, pattern.index)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return ctx.pattern.csc.by_feature(gradient.contiguous()), None

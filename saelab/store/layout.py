@@ -9,11 +9,12 @@ Nothing here holds a time, a path or a host: the same request gives the same bit
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_serializer
 
 from saelab.config import Settings, content_hash
 from saelab.errors import StoreError
@@ -27,6 +28,7 @@ DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
 }
 META_BYTES = 20  # of a row beside its activations: doc, pos, ctx, token, norm
+GRADIENT = ".gradient"  # behind a site's name: the column of gradients beside its rows
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -35,10 +37,23 @@ class SiteInfo(Settings):
 
     d: int = Field(gt=0, le=2**20, description="Width of a row.")
     dtype: Literal["bfloat16", "float16", "float32"]
+    gradient: Literal["bfloat16", "float32"] | None = Field(
+        None, description="What the gradients beside the rows are stored as; null: there are none."
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_an_absent_column(self, plain: Callable[["SiteInfo"], dict[str, Any]]) -> dict[str, Any]:
+        """A site without gradients is written as before there were any: its store keeps its hash and its bits."""
+        return {key: value for key, value in plain(self).items() if key != "gradient" or value is not None}
 
     @property
     def row_bytes(self) -> int:
         return self.d * DTYPES[self.dtype].itemsize
+
+    @property
+    def gradients(self) -> "SiteInfo | None":
+        """The column of gradients, as if it were a site."""
+        return None if self.gradient is None else SiteInfo(d=self.d, dtype=self.gradient)
 
 
 class Marker(Settings):
@@ -102,6 +117,16 @@ def safe_name(text: str) -> str:
             f"{text!r} cannot name a folder: up to 100 letters, digits, '.', '_' and '-', no '..', no slash."
         )
     return text
+
+
+def gradient_of(site: str) -> str:
+    """What the gradients of the model's loss in a site's rows are called, where rows are asked for by name."""
+    return site + GRADIENT
+
+
+def gradient_dtype(dtype: str) -> str:
+    """What gradients beside rows of `dtype` are stored as: float16 has no room for numbers as small as they are."""
+    return "float32" if dtype == "float32" else "bfloat16"
 
 
 def shard_path(root: Path, split: str, site: str, shard: int) -> Path:

@@ -1,20 +1,21 @@
 """One shard: parquet with a few plain columns and one column of raw bytes per row.
 
     doc int32 | pos int32 | ctx int32 | token int32 | norm float32 | act FixedSizeBinary(d * itemsize)
+                                                 and, where they were harvested, | gradient, the same
 
 Raw bytes because parquet and Arrow have no bfloat16, and because lists of numbers read 5 to 25 times slower.
-`act` is not compressed (activations are noise to a compressor) and each row group is one page, so that the rows
+They are not compressed (activations are noise to a compressor) and each row group is one page, so that the rows
 of a group lie in the file as they lie in memory and are read without parsing. The file is built in memory and
 written in one call: pyarrow's own file writer reports no error when it closes on a full disk.
 """
 
 import json
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +27,8 @@ from saelab.errors import StoreError
 from saelab.store.layout import SiteInfo
 
 META = ("doc", "pos", "ctx", "token")
+Column = Literal["act", "gradient"]
+RAW: tuple[Column, ...] = ("act", "gradient")
 _CHECKED: set[tuple[str, int, int, int]] = set()  # files whose checksum this process has seen to be right
 
 
@@ -43,24 +46,35 @@ class ShardColumns:
 
 
 def encode(
-    columns: ShardColumns, act: Float[Tensor, "rows d"], norm: Float[Tensor, "rows"], site: SiteInfo, row_group: int
+    columns: ShardColumns,
+    raw: Mapping[Column, Float[Tensor, "rows d"]],
+    norm: Float[Tensor, "rows"],
+    site: SiteInfo,
+    row_group: int,
 ) -> pa.Buffer:
-    """The bytes of the parquet file; `norm` as `norms` gives it."""
-    arrays = [pa.array(getattr(columns, name).to(torch.int32).numpy()) for name in META]
-    raw = pa.py_buffer(act.contiguous().view(torch.uint8).numpy())
-    rows = pa.FixedSizeBinaryArray.from_buffers(pa.binary(site.row_bytes), len(act), [None, raw])
-    schema = pa.schema(
-        [*((name, pa.int32()) for name in META), ("norm", pa.float32()), ("act", pa.binary(site.row_bytes))],
-        metadata={"saelab": json.dumps(site.model_dump())},
-    )
-    table = pa.table([*arrays, pa.array(norm.numpy()), rows], schema=schema)
-    data = to_parquet(table, row_group, plain={"act"})
-    at = 0
-    for place in places_in(pq.read_metadata(pa.BufferReader(data))):
-        size = place.rows * place.width  # reading relies on this layout, so it is made sure of here
-        assert data.slice(place.offset, size).equals(raw.slice(at, size)), "parquet's layout is not as expected"
-        at += size
+    """The bytes of the parquet file; `raw` holds `act` and, where the site has it, `gradient`; `norm` as by `norms`."""
+    arrays: dict[str, pa.Array] = {name: pa.array(getattr(columns, name).to(torch.int32).numpy()) for name in META}
+    arrays["norm"] = pa.array(norm.numpy())
+    plain = {name: _as_bytes(rows) for name, rows in raw.items()}
+    for name, rows in plain.items():
+        arrays[name] = rows
+    table = pa.table(arrays).replace_schema_metadata({"saelab": json.dumps(site.model_dump())})
+    data = to_parquet(table, row_group, plain)
+    footer = pq.read_metadata(pa.BufferReader(data))
+    for column, rows in plain.items():
+        at, bytes_ = 0, rows.buffers()[1]
+        for place in places_in(footer, column):
+            size = place.rows * place.width  # reading relies on this layout, so it is made sure of here
+            assert data.slice(place.offset, size).equals(bytes_.slice(at, size)), "parquet's layout is not as expected"
+            at += size
     return data
+
+
+def _as_bytes(rows: Float[Tensor, "rows d"]) -> pa.FixedSizeBinaryArray:
+    """Each row as its bytes."""
+    kind = pa.binary(rows.shape[1] * rows.element_size())
+    buffer = pa.py_buffer(rows.contiguous().view(torch.uint8).numpy())
+    return pa.FixedSizeBinaryArray.from_buffers(kind, len(rows), [None, buffer])
 
 
 def to_parquet(table: pa.Table, row_group: int, plain: Iterable[str] = ()) -> pa.Buffer:
@@ -86,13 +100,13 @@ def norms(act: Float[Tensor, "rows d"], step: int = 4096) -> Float[Tensor, "rows
     return torch.cat(parts) if parts else torch.empty(0)
 
 
-def copy_rows(path: Path, group: int, first: int, out: Float[Tensor, "rows d"]) -> None:
+def copy_rows(path: Path, column: Column, group: int, first: int, out: Float[Tensor, "rows d"]) -> None:
     """Fill `out` with rows first, first + 1, … of a row group, as they lie on disk: one read, nothing in between.
 
     The caller has checked the file (`check`), so that its layout is the one `encode` made sure of.
     """
     width = out.shape[1] * out.element_size()
-    places = _places(path, path.stat().st_mtime_ns)
+    places = _places(path, path.stat().st_mtime_ns, column)
     if group >= len(places) or places[group].width != width or first + len(out) > places[group].rows:
         raise StoreError(f"{path} does not hold the rows that its marker says. {mend(path)}")
     target = memoryview(out.view(torch.uint8).numpy().data).cast("B")
@@ -107,7 +121,7 @@ def copy_rows(path: Path, group: int, first: int, out: Float[Tensor, "rows d"]) 
 
 
 class Place(NamedTuple):
-    """Where a row group's activations begin in the file, how many rows they are, and how many bytes a row is."""
+    """Where a row group of a raw column begins in the file, how many rows it has, and how many bytes a row is."""
 
     offset: int
     rows: int
@@ -115,22 +129,25 @@ class Place(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def _places(path: Path, mtime_ns: int) -> tuple[Place, ...]:
+def _places(path: Path, mtime_ns: int, column: Column) -> tuple[Place, ...]:
     """Of every row group of a file; `mtime_ns` is there so that a file that was replaced is read anew."""
     try:
-        return places_in(pq.read_metadata(path))
+        return places_in(pq.read_metadata(path), column)
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"{path} cannot be read: {error}. {mend(path)}") from None
 
 
-def places_in(footer: pq.FileMetaData) -> tuple[Place, ...]:
+def places_in(footer: pq.FileMetaData, column: Column) -> tuple[Place, ...]:
     """An uncompressed column of plain values in one page: a short header, then the rows, up to the column's end."""
-    width = footer.schema.column(len(META) + 1).length
+    number = len(META) + 1 + RAW.index(column)  # behind the norm
+    if number >= footer.num_columns:
+        return ()
+    width = footer.schema.column(number).length
     found = []
     for group in range(footer.num_row_groups):
-        act = footer.row_group(group).column(len(META) + 1)
-        end = act.data_page_offset + act.total_compressed_size
-        found.append(Place(end - act.num_values * width, act.num_values, width))
+        chunk = footer.row_group(group).column(number)
+        end = chunk.data_page_offset + chunk.total_compressed_size
+        found.append(Place(end - chunk.num_values * width, chunk.num_values, width))
     return tuple(found)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,12 +16,15 @@ from saelab.errors import StoreError
 from saelab.store import check, shard, views
 from saelab.store.layout import (
     DTYPES,
+    GRADIENT,
     SPLITS,
     Manifest,
     Marker,
+    SiteInfo,
     StoreInfo,
     documents_path,
     finished,
+    gradient_of,
     markers,
     read_json,
     shard_path,
@@ -30,6 +33,19 @@ from saelab.store.order import Group, Pools
 from saelab.store.reader import Reader
 
 Shards = dict[str, dict[str, list[Marker]]]  # [split][site]
+
+
+class RowsPlace(NamedTuple):
+    """The rows of a site, or the gradients beside them."""
+
+    site: str
+    column: shard.Column
+    about: SiteInfo  # of that column
+
+    @property
+    def name(self) -> str:
+        """What they are called among the rows of a batch."""
+        return self.site if self.column == "act" else gradient_of(self.site)
 
 
 class Store:
@@ -44,6 +60,7 @@ class Store:
         self.model: dict[str, Any] = info.model
         self.corpus: dict[str, Any] = info.corpus
         self.sites = tuple(info.sites)
+        self.gradient_sites = tuple(site for site, about in info.sites.items() if about.gradient is not None)
         self.splits = tuple(split for split in SPLITS if split in shards)
 
     @classmethod
@@ -92,24 +109,40 @@ class Store:
         return name
 
     def read(self, site: str, split: str = "train", start: int = 0, stop: int | None = None) -> Float[Tensor, "rows d"]:
-        """Rows start to stop of a split in stored order and dtype; `start` and `stop` as in a slice."""
-        site = self.require_site(site)
+        """Rows start to stop of a split in stored order and dtype; `start` and `stop` as in a slice.
+
+        Of `gradient_of(site)`, the gradients beside them.
+        """
+        place = self._place(site)
         start, stop, _ = slice(start, stop).indices(self.rows(split))
-        out = torch.empty(max(0, stop - start), self.d(site), dtype=self.dtype(site))
+        out = torch.empty(max(0, stop - start), place.about.d, dtype=DTYPES[place.about.dtype])
         step = self.info.row_group
-        for number, marker in enumerate(self.shards[split][site]):
+        for number, marker in enumerate(self.shards[split][place.site]):
             low, high = max(start, marker.first_row), min(stop, marker.first_row + marker.rows)
             row = low
             while row < high:
                 index, skip = divmod(row - marker.first_row, step)
                 count = min(step - skip, high - row)
-                self._copy(split, site, Group(number, index, count), skip, out[row - start : row - start + count])
+                self._copy(split, place, Group(number, index, count), skip, out[row - start : row - start + count])
                 row += count
         return out
 
-    def _copy(self, split: str, site: str, group: Group, first: int, out: Tensor) -> None:
+    def _place(self, name: str) -> "RowsPlace":
+        """Where the rows called `name` are: a site's own, or `gradient_of(site)`. Raises StoreError."""
+        site = self.require_site(name.removesuffix(GRADIENT))
+        about = self.info.sites[site]
+        if not name.endswith(GRADIENT):
+            return RowsPlace(site, "act", about)
+        if about.gradients is None:
+            raise StoreError(
+                f"{self.path} has no gradients beside the rows of {site}.\n"
+                "  fix:   harvest into another folder with gradients: true"
+            )
+        return RowsPlace(site, "gradient", about.gradients)
+
+    def _copy(self, split: str, place: "RowsPlace", group: Group, first: int, out: Tensor) -> None:
         """Fill `out` [rows, d] from a row group, beginning with its row `first`. The shard is checked once."""
-        shard.copy_rows(self._checked(split, site, group.shard), group.index, first, out)
+        shard.copy_rows(self._checked(split, place.site, group.shard), place.column, group.index, first, out)
 
     def tokens(self, split: str = "train") -> pa.Table:
         """doc, pos, ctx, token and norm of every row, in order; the norm is the first site's."""
@@ -136,19 +169,19 @@ class Store:
         pool: int = 16,
         prefetch: int = 2,
     ) -> Reader:
-        """Shuffled batches of these sites, row by row the same tokens."""
+        """Shuffled batches of these sites, row by row the same tokens; `gradient_of(site)` counts as one."""
         if batch > self.rows(split):
             raise StoreError(
                 f"{self.path} has {self.rows(split)} {split} rows, fewer than one batch of {batch}.\n"
                 f"  fix:   a smaller batch, or a harvest of more tokens"
             )
         pools = Pools(self.shard_rows(split), self.info.row_group, pool, seed, f"{self.hash}/{split}")
-        chosen = {site: self.info.sites[site] for site in map(self.require_site, sites)}
+        places = {place.name: place for place in map(self._place, sites)}
 
-        def copy(site: str, group: Group, out: Tensor) -> None:
-            self._copy(split, site, group, 0, out)
+        def copy(name: str, group: Group, out: Tensor) -> None:
+            self._copy(split, places[name], group, 0, out)
 
-        return Reader(pools, chosen, copy, batch, prefetch)
+        return Reader(pools, {name: place.about for name, place in places.items()}, copy, batch, prefetch)
 
     def sql(self, query: str) -> pa.Table:
         """Answer one SELECT over the views `rows`, `documents` and `shards`. Nothing outside the store can be read."""

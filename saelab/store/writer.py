@@ -25,6 +25,8 @@ from saelab.store.layout import (
     StoreInfo,
     documents_path,
     finished,
+    gradient_dtype,
+    gradient_of,
     group_rows,
     markers,
     read_json,
@@ -60,13 +62,14 @@ class StoreWriter:
         corpus: Mapping[str, Any],
         sites: Mapping[str, int],
         dtype: str = "bfloat16",
+        gradients: bool = False,
     ) -> "StoreWriter":
         """Begin a store at `path`, or go on with the one of the same request.
 
-        Nothing is written before the first shard. Raises StoreMismatch, naming every setting that differs, when
-        another request's store is there.
+        With `gradients`, every site has a column of them beside its rows. Nothing is written before the first shard.
+        Raises StoreMismatch, naming every setting that differs, when another request's store is there.
         """
-        info = describe(config=config, model=model, corpus=corpus, sites=sites, dtype=dtype)
+        info = describe(config=config, model=model, corpus=corpus, sites=sites, dtype=dtype, gradients=gradients)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -113,16 +116,23 @@ class StoreWriter:
     def write_shard(
         self, split: str, number: int, columns: ShardColumns, acts: Mapping[str, Float[Tensor, "rows _d"]]
     ) -> None:
-        """Write one shard of every site; when this returns it is on the disk. Raises DiskFull and leaves no part."""
+        """Write one shard of every site; when this returns it is on the disk. Raises DiskFull and leaves no part.
+
+        `acts` holds the rows of each site and, where the store has gradients, those under `gradient_of(site)`.
+        """
         if not (self.path / "store.json").is_file():
             atomic.write_json(self.path / "store.json", self.info.model_dump(mode="json"))
         for site, info in self.info.sites.items():
             rows = acts[site].to(DTYPES[info.dtype])
             norm = shard.norms(rows)
             _require_finite(rows, norm, site, info)
+            raw: dict[shard.Column, Tensor] = {"act": rows}
+            if info.gradients is not None:
+                raw["gradient"] = acts[gradient_of(site)].to(DTYPES[info.gradients.dtype])
+                _require_finite(raw["gradient"], shard.norms(raw["gradient"]), gradient_of(site), info.gradients)
             path = shard_path(self.path, split, site, number)
             place = {name: getattr(columns, name) for name in ("first_row", "first_ctx", "contexts")}
-            _write(path, shard.encode(columns, rows, norm, info, self.info.row_group), rows=len(rows), **place)
+            _write(path, shard.encode(columns, raw, norm, info, self.info.row_group), rows=len(rows), **place)
 
     def write_documents(self, split: str, names: Mapping[int, str]) -> None:
         """Write the names of a split's documents by number."""
@@ -162,9 +172,11 @@ def describe(
     corpus: Mapping[str, Any],
     sites: Mapping[str, int],
     dtype: str = "bfloat16",
+    gradients: bool = False,
 ) -> StoreInfo:
     """What store.json says of a request."""
-    about = {safe_name(site): SiteInfo(d=d, dtype=dtype) for site, d in sites.items()}  # type: ignore[arg-type]
+    kept = {"dtype": dtype, "gradient": gradient_dtype(dtype) if gradients else None}
+    about = {safe_name(site): SiteInfo.model_validate({"d": d, **kept}) for site, d in sites.items()}
     widest = max(info.row_bytes for info in about.values())
     info = StoreInfo(
         format=FORMAT,
@@ -210,7 +222,7 @@ def _write(path: Path, data: pa.Buffer, **about: int) -> None:
 def _require_finite(rows: Float[Tensor, "rows d"], norm: Float[Tensor, "rows"], site: str, info: SiteInfo) -> None:
     if not norm.isfinite().all() and not rows.isfinite().all():  # a norm may also overflow
         raise StoreError(
-            f"{site} has activations that {info.dtype} cannot hold (infinite or not a number).\n"
+            f"{site} has values that {info.dtype} cannot hold (infinite or not a number).\n"
             f"  fix:   set dtype to bfloat16 or float32"
         )
 

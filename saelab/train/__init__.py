@@ -3,7 +3,19 @@
 from saelab.train.config import OptimiserConfig, TrainConfig
 from saelab.train.cost import plan
 from saelab.train.data import RowSource, StoreRows
+from saelab.train.dead import Reason, dead_reasons
 from saelab.train.run import TrainResult, train
 from saelab.train.sweeps import sweep
 
-__all__ = ["OptimiserConfig", "RowSource", "StoreRows", "TrainConfig", "TrainResult", "plan", "sweep", "train"]
+__all__ = [
+    "OptimiserConfig",
+    "Reason",
+    "RowSource",
+    "StoreRows",
+    "TrainConfig",
+    "TrainResult",
+    "dead_reasons",
+    "plan",
+    "sweep",
+    "train",
+]

@@ -29,6 +29,30 @@ class OptimiserConfig(Settings):
         "auto", description="Factors of the encoder's product in training, sums are fp32; auto: bf16 on a GPU."
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
+    init: Literal["random", "active_subspace"] = Field(
+        "random",
+        description="Features at the start: any directions, or those within the subspace in which the rows vary, so "
+        "that fewer are dead where that is small.",
+    )
+    subspace_rank: int | None = Field(
+        None, gt=0, description="Dimensions of the active subspace; null: as few as hold 99 % of the variance."
+    )
+    init_b_dec: Literal["mean", "zero", "geometric_median"] = Field(
+        "mean",
+        description="b_dec at the start, as a row of the site: the mean, zero, or the geometric median, which outlying "
+        "rows move less than the mean.",
+    )
+    anneal_k_from: int | None = Field(
+        None, gt=0, description="Features kept per row at the first step, in variants that keep k; null: k."
+    )
+    anneal_share: float = Field(
+        0.2, gt=0, le=1, description="Share of the steps, the first, in which anneal_k_from becomes k, linearly."
+    )
+    start_from: Path | None = Field(
+        None,
+        description="Checkpoint to begin with, of the same variant and widths; what `sae` leaves open is the "
+        "checkpoint's. Optimiser and schedule begin anew.",
+    )
 
     @property
     def steps(self) -> int:
@@ -41,6 +65,21 @@ class OptimiserConfig(Settings):
             raise ValueError(f"warmup {self.warmup} and decay {self.decay} are shares of the steps: together at most 1")
         return self
 
+    @model_validator(mode="after")
+    def _one_beginning(self) -> "OptimiserConfig":
+        if self.subspace_rank is not None and self.init != "active_subspace":
+            raise ValueError(
+                f"subspace_rank = {self.subspace_rank}, but init = {self.init!r} has no subspace; "
+                "set init to active_subspace, or leave subspace_rank out"
+            )
+        for name, usual in (("init", "random"), ("init_b_dec", "mean")):
+            if self.start_from is not None and getattr(self, name) != usual:
+                raise ValueError(
+                    f"start_from = {self.start_from} brings the weights to begin with, but {name} = "
+                    f"{getattr(self, name)!r} would make others; leave one of the two out"
+                )
+        return self
+
 
 # What all SAEs of one pass must have in common, because they see the same batches.
 SHARED = ("batch", "order_seed", "device")
@@ -49,11 +88,18 @@ SHARED = ("batch", "order_seed", "device")
 class TrainConfig(Settings):
     """Rows in, checkpoints out. Every SAE of the list sees the same batches."""
 
-    source: Literal["store", "live"] = Field("store", description="Harvested rows, or a language model as it runs.")
+    source: Literal["store", "live", "synthetic"] = Field(
+        "store", description="Harvested rows, a language model as it runs, or rows with known features."
+    )
     store: Path | None = Field(None, description="The activation store.")
     live: dict[str, Any] = Field({}, description="With source: live, the settings of `saelab harvest` but `out`.")
-    site: str | None = Field(None, description="Where the rows come from; null: the only site there is.")
-    target: str | None = Field(None, description="The site to predict: a transcoder. null: an autoencoder.")
+    synthetic: dict[str, Any] = Field({}, description="With source: synthetic, `bed` and the bed's settings.")
+    site: str | list[str] | None = Field(
+        None, description="Where the rows come from; null: the only site there is. A list: all of them, a crosscoder."
+    )
+    target: str | list[str] | None = Field(
+        None, description="The site to predict, or a list of them: a transcoder. null: an autoencoder."
+    )
     sae: dict[str, Any] | list[dict[str, Any]] = Field(
         ...,
         description="Variant, d_sae and the variant's settings; or a list. An entry may hold `name`, and under "

@@ -37,7 +37,8 @@ def _cost(wanted: Plan) -> dict[str, float]:
         x = torch.randn(train.batch, cfg.d_in, device=train.device)
         y = x if wanted.target is None else torch.randn(train.batch, cfg.d_out or cfg.d_in, device=train.device)
         trainee = Trainee(wanted, Normalisation.of(x, y))
-        seconds = statistics.median(_timed(trainee, Batch(x, y)) for _ in range(3))
+        batch = Batch(x, y, y if cfg.wants_gradient else None)
+        seconds = statistics.median(_timed(trainee, batch) for _ in range(3))
     size = 4.0 * sum(p.numel() for p in trainee.sae.parameters())
     return {"memory": 4 * size, "disk": 4 * size, "seconds": seconds * train.steps}
 

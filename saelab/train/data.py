@@ -42,12 +42,20 @@ class RowSource(Protocol):
         """What the rows were made of: `hash` names it; the rest goes into a checkpoint's metadata."""
 
 
+@runtime_checkable
+class WithGradients(Protocol):
+    """A RowSource that also has gradients beside the rows of some sites, under `gradient_of(site)`."""
+
+    gradient_sites: tuple[str, ...]
+
+
 class StoreRows:
     """Rows of an activation store."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.sites = tuple(store.sites)
+        self.gradient_sites = store.gradient_sites
 
     def d(self, site: str) -> int:
         return self.store.d(site)
@@ -87,6 +95,10 @@ def rows_of(cfg: TrainConfig) -> StoreRows:
     """The store that `cfg` names."""
     if cfg.source == "live":
         raise ConfigError("source: live needs a language model: `saelab train` loads it; in Python pass a RowSource.")
+    if cfg.source == "synthetic":
+        raise ConfigError(
+            "source: synthetic: `saelab train` makes the rows; in Python pass saelab.synthetic's SyntheticRows."
+        )
     if cfg.store is None:
         raise ConfigError("store: name the activation store to train on, for example --set store=runs/demo/store")
     return StoreRows(Store.open(cfg.store))

@@ -19,6 +19,7 @@ class Pass:
     def __init__(self, trainees: Sequence[Trainee], source: RowSource, progress: Progress) -> None:
         self.trainees, self.source, self.progress = list(trainees), source, progress
         self.plan = self.trainees[0].plan
+        self.columns = list(dict.fromkeys(name for trainee in self.trainees for name in trainee.plan.columns))
         self.start = min(trainee.step for trainee in self.trainees)
         self.end = max(trainee.steps for trainee in self.trainees)
         self._saved = time.monotonic()
@@ -32,7 +33,7 @@ class Pass:
         train = self.plan.train
         self.progress.start("train", (self.end - self.start) * train.batch, "rows")
         order = int(train.order_seed or 0)
-        batches = self.source.batches(self.plan.sites, train.batch, order, self.start)
+        batches = self.source.batches(self.columns, train.batch, order, self.start)
         with stop_request() as stop, closing(batches):
             for index in range(self.start, self.end):
                 self._step(next(batches), index, look)
@@ -44,7 +45,8 @@ class Pass:
 
     def _step(self, rows: dict[str, Tensor], index: int, look: Callable[[Trainee], object]) -> None:
         first = self.trainees[0]
-        batch = first.normalisation.batch(rows[self.plan.sites[0]], rows[self.plan.sites[-1]])
+        x, y = rows[self.plan.sites[0]], rows[self.plan.sites[-1]]
+        batch = first.normalisation.batch(x, y, rows.get(self.plan.gradient))
         figures: dict[str, float] = {}
         for trainee in self.trainees:
             if trainee.step != index or trainee.finished:

@@ -36,12 +36,16 @@ class Normalisation:
         """The normalisation of these rows, summed in fp64."""
         return cls(*_centre_and_scale(x), *_centre_and_scale(y))
 
-    def batch(self, x: Tensor, y: Tensor) -> Batch:
-        """Rows as stored, [batch, d], to a batch on the device, in fp32 and normalised. `y is x` stays so."""
+    def batch(self, x: Tensor, y: Tensor, gradient: Tensor | None = None) -> Batch:
+        """Rows as stored, [batch, d], to a batch on the device, in fp32 and normalised. `y is x` stays so.
+
+        `gradient` is one in y; in y' = (y - c) s it is gradient / s.
+        """
         read = (x.to(self.centre.device).float() - self.centre) * self.scale
+        slope = None if gradient is None else gradient.to(self.centre.device).float() / self.target_scale
         if y is x:
-            return Batch(read, read)
-        return Batch(read, (y.to(self.centre.device).float() - self.target_centre) * self.target_scale)
+            return Batch(read, read, slope)
+        return Batch(read, (y.to(self.centre.device).float() - self.target_centre) * self.target_scale, slope)
 
 
 def _centre_and_scale(rows: Float[Tensor, "rows d"]) -> tuple[Tensor, float]:

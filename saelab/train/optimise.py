@@ -1,8 +1,9 @@
 """Adam over an SAE's parameters, along the fused path where variant and settings allow it.
 
-Fused: gradients of W_enc and W_dec are not written out; `latent_update` sums, projects, steps and normalises them
-feature by feature. Written out: every gradient arrives in `.grad`, as clipping their global norm requires. Both take
-the same step; the biases take it in `torch.optim.Adam` either way, which also holds the moments of all parameters.
+Fused: gradients of the matrices (`SAE.matrices`) are not written out; `latent_update` sums, projects, steps and
+normalises them feature by feature. Written out: every gradient arrives in `.grad`, as clipping their global norm
+requires. Both take the same step; the biases take it in `torch.optim.Adam` either way, which also holds the moments of
+all parameters.
 """
 
 from collections.abc import Iterator
@@ -58,9 +59,9 @@ class Optimiser:
             self.sae.after_step(number)
 
     def _fused(self, rate: float, number: int) -> None:
-        """Both matrices, whose gradients Adam then finds to be none."""
+        """The matrices, whose gradients Adam then finds to be none."""
         adam = AdamStep(number + 1, rate, self.cfg.beta1, self.cfg.beta2, self.cfg.eps)
-        for parameter, W, unit in ((self.sae.W_enc, self.sae.W_enc.t(), False), (self.sae.W_dec, self.sae.W_dec, True)):
+        for parameter, W, unit in self.sae.matrices():
             parts: list[Part] = self._deferred.of(W)
             if parameter.grad is not None:
                 parts = [*parts, Whole(parameter.grad.t() if W is not parameter else parameter.grad)]

@@ -10,10 +10,14 @@ import torch
 
 from saelab.config import settings
 from saelab.errors import ConfigError, StoreError, StoreMismatch
-from saelab.sae import SAEConfig, sae_config
+from saelab.sae import MODELS, SAEConfig, sae_config
+from saelab.store import gradient_of
 from saelab.train.config import SHARED, OptimiserConfig, TrainConfig
-from saelab.train.data import RowSource, choose_site
+from saelab.train.data import RowSource, WithGradients
 from saelab.train.defaults import default_dead_after, default_learning_rate, resolve_device, resolve_precision
+from saelab.train.sequences import sequence_settings
+from saelab.train.sites import JOINER, choose_sites, layer_settings, listed, over_sites
+from saelab.train.start import continued
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 NEUTRAL = {"store", "out", "name", "save_minutes"}  # settings that do not change what comes out
@@ -27,7 +31,7 @@ class Plan:
     folder: Path
     sae: SAEConfig
     cfg: TrainConfig  # as resolved, with this SAE alone: trains the same again
-    site: str
+    site: str  # several are joined to one (see saelab.train.sites)
     target: str | None
     origin: dict[str, Any]
 
@@ -38,6 +42,16 @@ class Plan:
     @property
     def sites(self) -> list[str]:
         return [self.site] if self.target is None else [self.site, self.target]
+
+    @property
+    def gradient(self) -> str:
+        """What the gradients beside the rows to be reproduced are called."""
+        return gradient_of(self.sites[-1])
+
+    @property
+    def columns(self) -> list[str]:
+        """What a batch is made of: rows, and gradients where the variant wants them."""
+        return [*self.sites, self.gradient] if self.sae.wants_gradient else self.sites
 
     @property
     def cuda_devices(self) -> list[int]:
@@ -54,8 +68,9 @@ class Plan:
 
 def plans(cfg: TrainConfig, source: RowSource) -> list[Plan]:
     """One Plan per SAE. Raises a SaelabError for whatever cannot be trained as it stands."""
-    site = choose_site(source, cfg.site, "site")
-    target = None if cfg.target is None else choose_site(source, cfg.target, "target")
+    source = over_sites(cfg, source)
+    site = choose_sites(source, cfg.site, "site")
+    target = None if cfg.target is None else choose_sites(source, cfg.target, "target")
     _enough_rows(cfg, source)
     entries = cfg.sae if isinstance(cfg.sae, list) else [cfg.sae]
     if not entries:
@@ -74,15 +89,22 @@ def _plan(cfg: TrainConfig, entry: Mapping[str, Any], source: RowSource, site: s
     if not isinstance(optimiser, Mapping):
         raise ConfigError(f"sae.train = {optimiser!r}: expected settings of the optimiser, for example {{lr: 1.0e-3}}")
     own = {key: value for key, value in entry.items() if key not in ("name", "train")}
-    sae = _variant(own, source, site, target)
+    start = optimiser.get("start_from", cfg.train.start_from)
+    if start is not None:
+        d_in, d_out = source.d(site), source.d(target or site)
+        own = continued(own, Path(start), {"d_in": d_in, "d_out": d_out, "transcoder": target is not None})
+    sae = _variant(own, source, site, target, cfg.train.batch)
     train = _train(cfg.train, optimiser, sae.d_sae)
+    _recipes_fit(sae, train)
+    _gradients_are_there(sae, source, target or site)
+    _large_enough_batch(sae, train)
     stated = entry.get("name", cfg.name)
     own_values = {key: getattr(train, key) for key in optimiser}
     name = _checked(str(stated) if stated is not None else derived_name(sae, own_values))
-    out = cfg.out or (cfg.store.parent / "sae" if cfg.store else Path("runs/live/sae"))
+    out = cfg.out or (cfg.store.parent / "sae" if cfg.store else Path(f"runs/{cfg.source}/sae"))
     resolved = {
-        "site": site,
-        "target": target,
+        "site": listed(site),
+        "target": None if target is None else listed(target),
         "sae": sae.model_dump(mode="json"),
         "train": train.model_dump(mode="json"),
         "out": str(out),
@@ -92,7 +114,7 @@ def _plan(cfg: TrainConfig, entry: Mapping[str, Any], source: RowSource, site: s
     return Plan(name, out / name, sae, whole, site, target, source.origin())
 
 
-def _variant(entry: Mapping[str, Any], source: RowSource, site: str, target: str | None) -> SAEConfig:
+def _variant(entry: Mapping[str, Any], source: RowSource, site: str, target: str | None, batch: int) -> SAEConfig:
     """The variant's settings, its widths taken from the rows."""
     widths = {"d_in": source.d(site)}
     if target is not None:
@@ -100,7 +122,14 @@ def _variant(entry: Mapping[str, Any], source: RowSource, site: str, target: str
     for key, place in (("d_in", site), ("d_out", target or site)):
         if entry.get(key) is not None:
             _same_width(key, entry[key], source, place)
-    return sae_config({**entry, **widths})
+    return sae_config({**entry, **widths, **_from_rows(entry, source, site, target, batch)})
+
+
+def _from_rows(
+    entry: Mapping[str, Any], source: RowSource, site: str, target: str | None, batch: int
+) -> dict[str, Any]:
+    """Settings besides the widths that follow from the rows, for a kind that has them."""
+    return {**sequence_settings(entry, source, batch), **layer_settings(entry, site, target)}
 
 
 def _same_width(key: str, stated: Any, source: RowSource, site: str) -> None:
@@ -133,6 +162,59 @@ def _train(common: OptimiserConfig, own: Mapping[str, Any], d_sae: int) -> Optim
     return settings(OptimiserConfig, {**train.model_dump(), **derived}, where="train")
 
 
+def _recipes_fit(sae: SAEConfig, train: OptimiserConfig) -> None:
+    """Raise ConfigError for a beginning or a schedule that this SAE cannot have."""
+    for name, usual in (("init", "random"), ("init_b_dec", "mean")):
+        if getattr(train, name) != usual and not MODELS[sae.variant].reproduces_rows:
+            raise ConfigError(
+                f"train.{name} = {getattr(train, name)!r} is about a decoder, and {sae.variant} has none.\n"
+                "  fix:   leave it out"
+            )
+    if train.init != "random" and not getattr(MODELS[sae.variant], "one_decoder", True):
+        raise ConfigError(
+            f"train.init = {train.init!r} moves the rows of one W_dec, and {sae.variant} has one for every pair of "
+            "layers.\n  fix:   leave it out"
+        )
+    if train.subspace_rank is not None and train.subspace_rank > sae.width_out:
+        raise ConfigError(
+            f"train.subspace_rank = {train.subspace_rank}, but the rows have {sae.width_out} dimensions.\n"
+            "  fix:   lower it, or leave it out: it is then what holds 99 % of the variance"
+        )
+    if train.anneal_k_from is None:
+        return
+    if getattr(sae, "k", None) is None:
+        raise ConfigError(
+            f"train.anneal_k_from = {train.anneal_k_from}, but {sae.variant} does not keep a number k of features.\n"
+            "  fix:   leave it out"
+        )
+    k = sae.k  # type: ignore[attr-defined]
+    for each in range(min(k, train.anneal_k_from), max(k, train.anneal_k_from) + 1):
+        sae_config({**sae.model_dump(), "k": each}, where=f"train.anneal_k_from = {train.anneal_k_from}")
+
+
+def _gradients_are_there(sae: SAEConfig, source: RowSource, site: str) -> None:
+    """Raise StoreMismatch for an SAE that is trained on gradients and rows that come without."""
+    if not sae.wants_gradient:
+        return
+    there = source.gradient_sites if isinstance(source, WithGradients) else ()
+    missing = [part for part in site.split(JOINER) if part not in there]
+    if missing:
+        raise StoreMismatch(
+            f"{sae.variant} selects features by the gradient of the model's loss, but the rows of {missing[0]} come "
+            f"without gradients.\n  rows:  {source.origin()['model_name']}, store {source.origin()['hash']}\n"
+            "  fix:   harvest them into a store of their own: saelab harvest CONFIG --set gradients=true --set out=DIR"
+        )
+
+
+def _large_enough_batch(sae: SAEConfig, train: OptimiserConfig) -> None:
+    least = getattr(sae, "least_batch", 1)
+    if train.batch < least:
+        raise ConfigError(
+            f"train.batch = {train.batch}, but a {sae.variant} SAE of sae.d_sae = {sae.d_sae} features needs batches "
+            f"of at least {least} rows.\n  fix:   raise train.batch, or sae.k, or lower sae.d_sae"
+        )
+
+
 def derived_name(sae: SAEConfig, own: Mapping[str, Any]) -> str:
     """`{variant}-{d_sae}`, then what sets this sparsity, then what of the optimiser is this SAE's own."""
     name = f"{sae.variant}-{sae.d_sae}"
@@ -145,7 +227,9 @@ def derived_name(sae: SAEConfig, own: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A number as it stands in a name: 0.0003 and 3e-04 are the same."""
+    """As it stands in a name: 0.0003 and 3e-04 are the same, and a folder is the last part of its path."""
+    if isinstance(value, Path):
+        return value.name
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -1,15 +1,18 @@
 """training.json: which run a folder holds, whether it is finished, and what came out. Written first and last."""
 
 import json
+from collections.abc import Mapping
 from shutil import rmtree
 from typing import Any
 
 from saelab.atomic import write_json
 from saelab.config import write_yaml
 from saelab.errors import ConfigError
+from saelab.train.config import OptimiserConfig
 from saelab.train.metrics_log import read_metrics
 from saelab.train.normalise import CACHE
 from saelab.train.plans import Plan
+from saelab.train.sites import SCALES, listed
 from saelab.train.trainee import Trainee
 
 RECORD = "training.json"
@@ -22,6 +25,8 @@ def read_record(plan: Plan) -> dict[str, Any] | None:
         return None
     record = json.loads(path.read_text(encoding="utf-8"))
     there, here = _flat(record["settings"]), _flat(plan.identity())
+    usual = _flat({"train": OptimiserConfig().model_dump(mode="json")})  # a setting that an older version did not have
+    there |= {key: usual[key] for key in here.keys() - there.keys() if key in usual}
     keys = sorted(key for key in there | here if there.get(key) != here.get(key))
     if keys:
         differing = "\n".join(f"  {key}: {there.get(key)!r} there, {here.get(key)!r} now" for key in keys)
@@ -48,11 +53,11 @@ def begin(plan: Plan) -> None:
 def abandon(plan: Plan) -> None:
     """Take back what `begin` left, when nothing came of the run."""
     files = {path.relative_to(plan.folder).as_posix() for path in plan.folder.rglob("*") if path.is_file()}
-    if files <= {RECORD, CACHE}:
+    if files <= {RECORD, CACHE, SCALES}:
         rmtree(plan.folder)
 
 
-def finish(trainee: Trainee) -> None:
+def finish(trainee: Trainee, about_sites: Mapping[str, Any]) -> None:
     """Write the checkpoint in raw units, its settings as resolved, and training.json last of all."""
     plan = trainee.plan
     looks = [line["heldout"] for line in read_metrics(trainee.log.path) if "heldout" in line]
@@ -62,7 +67,7 @@ def finish(trainee: Trainee) -> None:
         "dead_in_training": trainee.dead_in_training(),
         "scale": trainee.normalisation.scale,
     }
-    trainee.folded().save(plan.folder, metadata=_metadata(plan, outcome))
+    trainee.folded().save(plan.folder, metadata={**_metadata(plan, outcome), **about_sites})
     write_yaml(plan.folder / "train.yaml", plan.cfg)
     write_json(plan.folder / RECORD, {"format": 1, "finished": True, "settings": plan.identity(), **outcome})
 
@@ -72,8 +77,8 @@ def _metadata(plan: Plan, outcome: dict[str, Any]) -> dict[str, Any]:
     return {
         "model_name": origin["model_name"],
         "model_fingerprint": origin["model_fingerprint"],
-        "hook_name": plan.site,
-        "hook_name_out": plan.target or plan.site,
+        "hook_name": listed(plan.site),
+        "hook_name_out": listed(plan.target or plan.site),
         "context_size": origin["context_size"],
         "store_hash": origin["hash"],
         "harvest": origin["harvest"],

@@ -10,12 +10,15 @@ from torch import Tensor
 
 from saelab.contracts import Progress, Silent
 from saelab.process import keep_freed_memory
+from saelab.sae import MODELS, Replacement
 from saelab.train.config import TrainConfig
 from saelab.train.data import RowSource, rows_of
+from saelab.train.initialise import initialise
 from saelab.train.loop import Pass
 from saelab.train.normalise import normalisation_of
 from saelab.train.plans import Plan, plans
 from saelab.train.record import abandon, begin, finish, finished, read_record
+from saelab.train.sites import about_sites, in_units, over_sites, places
 from saelab.train.trainee import Trainee
 
 
@@ -32,12 +35,14 @@ class TrainResult:
     cosine: float | None
     rows: int
     seconds: float  # of this call; 0 when the checkpoint was there already
+    own: dict[str, float]  # what the variant has to say of the held-out rows beyond these
+    reproduces_rows: bool  # as an SAE does; False: there is nothing to index, steer or splice
 
 
 def train(cfg: TrainConfig, progress: Progress | None = None, source: RowSource | None = None) -> list[TrainResult]:
     """Train every SAE of `cfg` in one pass over the rows of `source`, by default those of `cfg.store`."""
     keep_freed_memory()
-    started, source = time.monotonic(), source or rows_of(cfg)
+    started, source = time.monotonic(), over_sites(cfg, source or rows_of(cfg))
     wanted = plans(cfg, source)
     unfinished = [plan for plan in wanted if not finished(plan)]
     if unfinished:
@@ -51,6 +56,8 @@ def _train(unfinished: Sequence[Plan], source: RowSource, progress: Progress) ->
     for plan in unfinished:
         begin(plan)
     try:
+        folders, starts = [p.folder for p in unfinished], [p.train.start_from for p in unfinished]
+        source = in_units(source, unfinished[0].sites, folders, starts)
         trainees = _trainees(unfinished, source)
         look = _looker(source, unfinished[0], progress)
     except BaseException:
@@ -59,7 +66,7 @@ def _train(unfinished: Sequence[Plan], source: RowSource, progress: Progress) ->
         raise
     Pass(trainees, source, progress).run(look)
     for trainee in trainees:
-        finish(trainee)
+        finish(trainee, about_sites(source, trainee.plan.site, trainee.plan.target))
 
 
 def _trainees(unfinished: Sequence[Plan], source: RowSource) -> list[Trainee]:
@@ -69,6 +76,7 @@ def _trainees(unfinished: Sequence[Plan], source: RowSource) -> list[Trainee]:
     trainees = [Trainee(plan, normalisation) for plan in unfinished]
     for trainee in trainees:
         trainee.resume()
+    initialise(trainees, source)
     return trainees
 
 
@@ -79,7 +87,8 @@ def _looker(source: RowSource, plan: Plan, progress: Progress) -> Callable[[Trai
         progress.note("the rows have no held-out part: these checkpoints will carry no held-out figures")
         return lambda trainee: None
     x, y = (_floats(heldout[site], plan.train.device) for site in (plan.sites[0], plan.sites[-1]))
-    return lambda trainee: trainee.look(x, y)
+    where = places(source, plan.sites[-1])
+    return lambda trainee: trainee.look(x, y, where)
 
 
 def _floats(rows: Tensor, device: str) -> Tensor:
@@ -92,4 +101,9 @@ def _result(plan: Plan, seconds: float) -> TrainResult:
     figures = record["heldout"] or {}
     shown = {key: figures.get(key) for key in ("fvu", "l0", "dead_share", "cosine")}
     rows, dead = record["rows"], record["dead_in_training"]
-    return TrainResult(plan.name, plan.folder, dead_in_training=dead, rows=rows, seconds=seconds, **shown)
+    own, kind = figures.get("own", {}), MODELS[plan.sae.variant]
+    reproduces_rows = kind.reproduces_rows and not issubclass(kind, Replacement)
+    return TrainResult(
+        plan.name, plan.folder, dead_in_training=dead, rows=rows, seconds=seconds, own=own,
+        reproduces_rows=reproduces_rows, **shown,
+    )  # fmt: skip

@@ -1,6 +1,7 @@
 """One SAE in training: what a step does, and what must be kept so that the next one can be done another day."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import torch
@@ -9,13 +10,13 @@ from torch import Tensor
 from saelab.contracts import Batch
 from saelab.errors import TrainError
 from saelab.kernels.backend import backend
-from saelab.sae import SAE, VARIANTS
+from saelab.sae import MODELS, SAE
 from saelab.train.evaluate import Figures, evaluate
 from saelab.train.metrics_log import MetricsLog
 from saelab.train.normalise import Normalisation
 from saelab.train.optimise import Optimiser
 from saelab.train.plans import Plan
-from saelab.train.schedule import learning_rate
+from saelab.train.schedule import annealed_k, keeping, learning_rate
 from saelab.train.state import read_state, write_state
 
 
@@ -30,7 +31,7 @@ class Trainee:
         self.plan, self.cfg, self.normalisation = plan, plan.train, normalisation
         self.steps, self.step, self._saved = plan.train.steps, 0, -1
         torch.manual_seed(self.cfg.seed)
-        self.sae: SAE = VARIANTS[plan.sae.variant](plan.sae).to(self.cfg.device)
+        self.sae: SAE = MODELS[plan.sae.variant](plan.sae).to(self.cfg.device)
         self.sae.total_steps, self.sae.dead_after = self.steps, int(self.cfg.dead_after or 0)
         self.sae.products = torch.bfloat16 if self.cfg.precision == "bf16" else None
         self.optimiser = Optimiser(self.sae, self.cfg)
@@ -48,7 +49,7 @@ class Trainee:
     def take(self, batch: Batch) -> float | None:
         """One step on normalised rows; the loss where it is written to metrics.jsonl, which also checks it."""
         if self.step == 0 and self.log.empty:
-            path = {"kernels": backend(self.sae.W_dec), "update": self.optimiser.path}
+            path = {"kernels": backend(next(self.sae.parameters())), "update": self.optimiser.path}
             self.log.write({"step": self.step, "rows": self.rows, **path})
         loss, terms = self.descend(batch)
         self._sound &= loss.isfinite()
@@ -59,7 +60,7 @@ class Trainee:
     def descend(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """One step of the optimiser: the loss and its terms before it."""
         torch.manual_seed(self.cfg.seed * 1_000_003 + self.step + 1)
-        with self.optimiser.gradients():
+        with self.optimiser.gradients(), keeping(self.sae, self._k()):
             terms = self.sae.loss_terms(batch, self.step)
             loss = torch.stack(list(terms.values())).sum()
             loss.backward()
@@ -70,6 +71,11 @@ class Trainee:
     def _rate(self) -> float:
         """The learning rate of the next step."""
         return learning_rate(float(self.cfg.lr or 0), self.step, self.steps, self.cfg.warmup, self.cfg.decay)
+
+    def _k(self) -> int | None:
+        """Features the next step keeps, where their number changes over the run."""
+        first, k = self.cfg.anneal_k_from, getattr(self.plan.sae, "k", 0)
+        return None if first is None else annealed_k(first, k, self.step, self.steps, self.cfg.anneal_share)
 
     def _log(self, loss: float, terms: dict[str, Tensor]) -> float:
         self.check(loss)
@@ -96,9 +102,9 @@ class Trainee:
         """The SAE as it reads and writes raw units."""
         return self.sae.fold(self.normalisation)
 
-    def look(self, x: Tensor, y: Tensor) -> Figures:
+    def look(self, x: Tensor, y: Tensor, places: Mapping[str, slice] | None = None) -> Figures:
         """Figures on held-out rows in raw units, also written to metrics.jsonl."""
-        figures = evaluate(self.folded(), x, y, self.cfg.batch)
+        figures = evaluate(self.folded(), x, y, self.cfg.batch, places)
         heldout = {**asdict(figures), "dead_in_training": self.dead_in_training()}
         self.log.write({"step": self.step, "rows": self.rows, "heldout": heldout})
         return figures

@@ -4,10 +4,9 @@ import copy
 
 import pytest
 import torch
-from planted_rows import BATCH, D_SAE, build, rows
+from planted_rows import BATCH, D_SAE, batch, build, needs_rows, rows
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from saelab.contracts import Batch
 from saelab.kernels.encode_select import cpu, rules
 from saelab.sae import SAE, VARIANTS
 from saelab.train import OptimiserConfig
@@ -25,7 +24,7 @@ def fifty_steps(sae: SAE, x: torch.Tensor, **settings) -> tuple[SAE, list[float]
     for step in range(STEPS):
         part = x[step * BATCH : (step + 1) * BATCH]
         with optimiser.gradients():
-            loss = torch.stack(list(sae.loss_terms(Batch(part, part[:, : sae.cfg.width_out]), step).values())).sum()
+            loss = torch.stack(list(sae.loss_terms(batch(part, part[:, : sae.cfg.width_out]), step).values())).sum()
             loss.backward()
         optimiser.step(RATE * (1 - step / STEPS), step)
         losses.append(loss.item())
@@ -90,6 +89,7 @@ def is_plain(value) -> bool:
 
 
 def test_no_step_holds_rows_times_features_beyond_the_encoders_chunk(variant, monkeypatch):
+    needs_rows(variant)
     n, d_sae = 512, 4096
     monkeypatch.setattr(cpu, "CHUNK_BYTES", 32 * d_sae * 4)
     sae = build(variant, d_sae=d_sae)
@@ -97,6 +97,6 @@ def test_no_step_holds_rows_times_features_beyond_the_encoders_chunk(variant, mo
         sae.b_enc.sub_(5.0)  # few fire, as after some training
     optimiser, x = Optimiser(sae, OptimiserConfig.model_validate({"lr": RATE})), rows(n)
     with Largest() as largest, optimiser.gradients():
-        torch.stack(list(sae.loss_terms(Batch(x, x), 1).values())).sum().backward()
+        torch.stack(list(sae.loss_terms(batch(x, x), 1).values())).sum().backward()
         optimiser.step(RATE, 0)
     assert sae.W_dec.numel() <= largest.numel <= n * d_sae / 8

@@ -5,9 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from planted_rows import BATCH, D_SAE, STEPS, D, build, directions, grad, rows, train
+from planted_rows import BATCH, D_SAE, STEPS, D, batch, build, directions, grad, needs_rows, outcome, rows, train
 
-from saelab.contracts import Batch
 from saelab.metrics import fvu
 from saelab.sae import SAE, VARIANTS
 
@@ -37,19 +36,19 @@ def test_it_survives_saving_and_loading_to_the_bit(variant, changes, tmp_path):
     assert again.cfg == sae.cfg
     assert again.metadata == {"hook_name": "blocks.1.hook_resid_post", "rows_from": {"hash": "abc"}}
     assert same_state(again, sae)
-    assert again(rows(9)).equal(sae(rows(9)))
+    assert outcome(again, rows(9)).equal(outcome(sae, rows(9)))
     assert not again.training
-    assert again.W_enc.stride() == sae.W_enc.stride() == (1, D)
+    assert [p.stride() for p in again.parameters()] == [p.stride() for p in sae.parameters()]
 
 
 @pytest.mark.parametrize("changes", [{}, {"apply_b_dec_to_input": False}, {"d_out": 5, "skip": True}])
 def test_every_parameter_gets_a_gradient_laid_out_as_itself(variant, changes):
     sae = seen(variant, **changes)
-    with torch.no_grad():
-        sae.b_dec.add_(0.1)
+    if sae.reproduces_rows:
+        sae.b_dec.detach().add_(0.1)
     x = rows(BATCH, seed=5)
     y = x[:, : sae.cfg.width_out] + 1
-    loss = torch.stack(list(sae.loss_terms(Batch(x, y if sae.cfg.transcoder else x), 4).values())).sum()
+    loss = torch.stack(list(sae.loss_terms(batch(x, y if sae.cfg.transcoder else x), 4).values())).sum()
     loss.backward()
     for name, parameter in sae.named_parameters():
         assert parameter.grad is not None, name
@@ -63,12 +62,12 @@ def test_the_kernels_take_the_step_that_their_definitions_take(variant, changes,
     sae = seen(variant, **changes).double()
     sae.tokens_since_fired[: D_SAE // 2], sae.dead_after = 10**9, 10**8  # some to be brought back
     x = rows(BATCH, seed=5).double()
-    batch = Batch(x, x[:, : sae.cfg.width_out])
+    given = batch(x, x[:, : sae.cfg.width_out])
     found = []
     for name in ("cpu", "reference"):
         monkeypatch.setenv("SAELAB_KERNELS", name)
         mine = copy.deepcopy(sae)
-        loss = torch.stack(list(mine.loss_terms(batch, 4).values())).sum()
+        loss = torch.stack(list(mine.loss_terms(given, 4).values())).sum()
         loss.backward()
         found.append([loss.detach(), *(grad(parameter) for parameter in mine.parameters())])
     torch.testing.assert_close(found[0], found[1])
@@ -81,6 +80,8 @@ def test_the_sparse_code_is_the_dense_one(variant, mode):
         with torch.no_grad():
             dense, codes = sae.encode(x), sae.encode_sparse(x)
             assert codes.dense().equal(dense)
+            if not sae.reproduces_rows:
+                continue
             torch.testing.assert_close(sae.decode(dense), sae.decode_sparse(codes))
             torch.testing.assert_close(sae(x), sae.decode_sparse(codes))
 
@@ -95,27 +96,31 @@ def test_codes_ascend_and_say_where_they_end(variant):
 
 def test_gradients_reach_the_input(variant):
     sae, x = seen(variant).eval(), rows(9).requires_grad_()
-    sae(x).sum().backward()
+    outcome(sae, x).sum().backward()
     assert x.grad is not None
     assert x.grad.abs().sum() > 0
 
 
 def test_it_finds_the_planted_directions(variant):
+    needs_rows(variant)
     sae = build(variant)
     losses = train(sae)
     closest = (directions() @ sae.eval().W_dec.detach().T).abs().amax(dim=1)  # chance: 0.6
     assert losses[STEPS - 1] < 0.6 * losses[0]
-    assert closest.mean() > 0.9
     with torch.no_grad():
         x = rows(2048, seed=9)
         assert fvu(x, sae(x)) < 0.2
-        assert 1.5 < sae.encode_sparse(x).l0.float().mean() < 6
+        l0 = sae.encode_sparse(x).l0.float().mean()
+    if sae.seeks_few:  # else there are other codes as good
+        assert closest.mean() > 0.9
+        assert 1.5 < l0 < 6
 
 
 def test_decoder_rows_keep_their_length_and_their_gradient_is_across(variant):
+    needs_rows(variant)
     sae = seen(variant)
     torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(D_SAE))
-    sae.loss_terms(Batch(*[rows(BATCH)] * 2), 4)["reconstruction"].backward()
+    sae.loss_terms(batch(*[rows(BATCH)] * 2), 4)["reconstruction"].backward()
     sae.project_gradients()
     along = (grad(sae.W_dec) * sae.W_dec).sum(dim=1)
     assert along.abs().max() < 1e-6 * grad(sae.W_dec).norm(dim=1).max() + 1e-9
@@ -127,6 +132,7 @@ def test_decoder_rows_keep_their_length_and_their_gradient_is_across(variant):
     ids=["plain", "uncentred", "transcoder", "skip"],
 )
 def test_folding_changes_units_and_nothing_else(variant, changes):
+    needs_rows(variant)
     sae = seen(variant, **changes)
     before = copy.deepcopy(sae.state_dict())
     same = not sae.cfg.transcoder
@@ -154,12 +160,12 @@ def test_a_transcoder_learns_another_site(variant):
 def test_firing_is_counted_in_training_only(variant):
     sae = build(variant)
     x = rows(50)
-    sae.loss_terms(Batch(x, x), 0)
+    sae.loss_terms(batch(x, x), 0)
     fired = sae.encode_sparse(x)
     on = torch.zeros(D_SAE, dtype=torch.bool)
     on[fired.idx[fired.mask & (fired.val > 0)].long()] = True
     assert sae.tokens_since_fired.equal(torch.where(on, 0, 50))
-    sae.eval().loss_terms(Batch(x, x), 1)
+    sae.eval().loss_terms(batch(x, x), 1)
     assert sae.tokens_since_fired.max() <= 50
 
 
@@ -168,4 +174,5 @@ def test_two_runs_end_with_the_same_bits(variant):
 
 
 def test_a_copy_on_another_path_keeps_its_layout(variant):
+    needs_rows(variant)
     assert copy.deepcopy(build(variant)).W_enc.stride() == (1, D)

@@ -18,6 +18,7 @@ PLACES = {
         "resid_pre": ("", "in"),
         "resid_mid": ("ln_2", "in"),
         "resid_post": ("", "out"),
+        "attn_in": ("attn", "in"),
         "attn_out": ("attn", "out"),
         "attn_z": ("attn.c_proj", "in"),
         "mlp_in": ("mlp", "in"),
@@ -27,6 +28,7 @@ PLACES = {
         "resid_pre": ("", "in"),
         "resid_mid": ("post_attention_layernorm", "in"),
         "resid_post": ("", "out"),
+        "attn_in": ("self_attn", "in"),
         "attn_out": ("self_attn", "out"),
         "attn_z": ("self_attn.o_proj", "in"),
         "mlp_in": ("mlp", "in"),
@@ -193,12 +195,14 @@ def test_a_decoder_row_at_z_writes_through_the_output_matrix(models, originals):
     torch.testing.assert_close(models["llama"].output_direction("attn_z.1", W_dec), W_dec @ W_O.T)
 
 
-def test_elsewhere_a_decoder_row_writes_itself_and_at_the_mlps_input_nothing(models):
+def test_elsewhere_a_decoder_row_writes_itself_and_behind_a_norm_nothing(models):
     W_dec = torch.eye(WIDTH)
     for kind in ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_out"):
         assert torch.equal(models["gpt2"].output_direction(f"{kind}.0", W_dec), W_dec)
     with pytest.raises(SiteError, match="writes nothing"):
         models["gpt2"].output_direction("mlp_in.0", W_dec)
+    with pytest.raises(SiteError, match="the attention reads there"):
+        models["gpt2"].output_direction("attn_in.0", W_dec)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -14,6 +14,7 @@ FAMILIES = ["gpt2", "llama"]
         ("attn_z.0-1", ["blocks.0.attn.hook_z", "blocks.1.attn.hook_z"]),
         ("mlp_in.*", [f"blocks.{i}.mlp.hook_in" for i in range(3)]),
         ("mlp.1", ["blocks.1.mlp.hook_in", "blocks.1.hook_mlp_out"]),
+        ("attn.1", ["blocks.1.attn.hook_in", "blocks.1.hook_attn_out"]),
         ("blocks.1.hook_resid_mid", ["blocks.1.hook_resid_mid"]),
         ("blocks.1-2.hook_resid_pre", ["blocks.1.hook_resid_pre", "blocks.2.hook_resid_pre"]),
     ],

@@ -22,6 +22,12 @@ CASES = {
     "relu-transcoder": {"variant": "relu", "d_sae": 97, "d_out": 7},
     "jumprelu-transcoder": {"variant": "jumprelu", "d_sae": 97, "d_out": 7},
     "batchtopk-skip": {"variant": "batchtopk", "d_sae": 97, "d_out": 7, "skip": True, "k": 5},
+    "gated": {"variant": "gated", "d_sae": 97},
+    "gated-skip": {"variant": "gated", "d_sae": 97, "d_out": 7, "skip": True},
+    "hierarchical_topk-at-2": {"variant": "hierarchical_topk", "d_sae": 97, "k": 5, "inference_k": 2},
+    "matryoshka-first": {"variant": "matryoshka", "d_sae": 97, "k": 5, "inference_groups": 3},
+    "msae": {"variant": "msae", "d_sae": 97, "k0": 5},
+    "msae-at-5": {"variant": "msae", "d_sae": 97, "k0": 5, "inference_k": 5},
 }
 
 

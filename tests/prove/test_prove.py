@@ -7,14 +7,16 @@ import pytest
 
 from saelab.cli import main
 from saelab.errors import ConfigError
-from saelab.prove import CLAIMS, AtLeast, AtMost, Claim, prove
+from saelab.prove import CLAIMS, AtLeast, AtMost, Claim, prove, read_proofs
 from saelab.prove.fit import fit
 from saelab.prove.run import chosen
 from saelab.sae import VARIANTS
 from saelab.synthetic import BEDS
 
+HALF = AtLeast(0.5)
 
-def claim(name="x-one", target=AtLeast(0.5), measure=lambda seed: seed / 2, **changes):
+
+def claim(name="x-one", target=HALF, measure=lambda seed: seed / 2, **changes):
     return Claim(name, "x", "easy", "a number", target, measure, "nobody", **changes)
 
 
@@ -69,4 +71,15 @@ def test_the_command_prints_writes_and_tells_by_its_exit_code(monkeypatch, capsy
         main()
     assert stop.value.code == 1
     assert "FAILS" in capsys.readouterr().out
-    assert json.loads(out.read_text())["rows"][0]["name"] == "x-one"
+    assert [row["name"] for row in json.loads(out.read_text())["rows"]] == ["x-one"]
+
+
+def test_rows_of_an_earlier_file_stay_where_they_are_not_measured_again(tmp_path, three):
+    path = tmp_path / "proofs.json"
+    path.write_text(json.dumps(prove(["x-two"], seeds=1).to_json()))
+    both = prove(["x-one"], seeds=2).to_json(read_proofs(path))
+    assert [(row["name"], row["seeds"]) for row in both["rows"]] == [("x-one", 2), ("x-two", 1)]
+    assert read_proofs(tmp_path / "none.json") is None
+    path.write_text("{}")
+    with pytest.raises(ConfigError, match="was not written by saelab prove"):
+        read_proofs(path)

@@ -83,11 +83,11 @@ def test_what_is_in_train_yaml_trains_the_same_again(store, tmp_path):
     assert (second.path / weights).read_bytes() == (result.path / weights).read_bytes()
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", [name for name, kind in VARIANTS.items() if kind.reproduces_rows])
 def test_a_transcoder_of_every_variant_predicts_the_other_site(store, tmp_path, variant):
-    (result,) = train(config(store, tmp_path, {"variant": variant, "d_sae": 32}, target=OTHER, rows=400))
+    (result,) = train(config(store, tmp_path, {"variant": variant, "d_sae": 64}, target=OTHER, rows=400))
     sae = SAE.load(result.path)
-    assert sae.W_dec.shape == (32, 12)
+    assert sae.W_dec.shape == (64, 12)
     assert sae.metadata["hook_name_out"] == OTHER
 
 

@@ -1,4 +1,7 @@
-"""A store of 6,000 training and 1,000 held-out rows of width 16: sums of a few of 24 planted directions, off centre."""
+"""A store of 6,000 training and 1,000 held-out rows of width 16: sums of a few of 24 planted directions, off centre.
+
+Beside them stand the gradients of a loss that rises with the distance from the centre.
+"""
 
 from pathlib import Path
 
@@ -6,7 +9,7 @@ import torch
 from torch import Tensor
 
 from saelab.config import settings
-from saelab.store import ShardColumns, Store, StoreWriter
+from saelab.store import ShardColumns, Store, StoreWriter, gradient_of
 from saelab.train import TrainConfig
 
 SITE, OTHER = "blocks.1.hook_resid_post", "blocks.1.hook_mlp_out"
@@ -26,14 +29,17 @@ def columns(rows: int) -> ShardColumns:
     return ShardColumns(number // 100, number % 100, number // 100, number % 7, 0, 0, -(-rows // 100))
 
 
-def make_store(path: Path, heldout: int = 1000) -> Store:
+def make_store(path: Path, heldout: int = 1000, gradients: bool = True) -> Store:
     config, model = {"tokens": 6000}, {"name": "planted", "fingerprint": "f", "n_layers": 2, "context": 100}
     sites = {SITE: 16, OTHER: 12}
-    with StoreWriter.begin(path, config=config, model=model, corpus={}, sites=sites, dtype="float32") as writer:
+    request = {"config": config, "model": model, "corpus": {}, "sites": sites, "gradients": gradients}
+    with StoreWriter.begin(path, **request, dtype="float32") as writer:
         for split, rows, seed in (("train", 6000, 1), ("heldout", heldout, 2)):
             if rows:
                 x = planted(rows, seed)
-                writer.write_shard(split, 0, columns(rows), {SITE: x, OTHER: 2 * x[:, :12] + 1})
+                acts = {SITE: x, OTHER: 2 * x[:, :12] + 1}
+                slopes = {gradient_of(site): (one - one.mean(dim=0)) / 100 for site, one in acts.items()}
+                writer.write_shard(split, 0, columns(rows), acts | slopes)
                 writer.write_documents(split, {i: f"document {i}" for i in range(-(-rows // 100))})
         return writer.finish()
 

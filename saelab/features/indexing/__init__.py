@@ -48,6 +48,7 @@ def build_index(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     sae = SAE.load(checkpoint).to(device)
+    sae.require_rows("an index")
     job = Job(sae, checkpoint, store, lm, out, cfg or IndexConfig(), progress or Silent())
     job.check()
     try:

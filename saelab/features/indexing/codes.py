@@ -51,7 +51,7 @@ def _write_part(job: Job, part: int, start: int, stop: int) -> dict[str, Any]:
 
 @torch.inference_mode()
 def _encode(job: Job, start: int, stop: int) -> tuple[pa.Table, int]:
-    rows = job.store.read(job.site, job.cfg.split, start, stop)
+    rows = job.rows(start, stop)
     codes = job.sae.encode_sparse(rows.to(job.sae.W_enc.device, torch.float32))
     row, feature, act = active(codes)
     kept = act.clamp(SMALLEST, LARGEST).half().numpy()

@@ -1,12 +1,14 @@
 """What every stage of a build needs to know."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Float
+from torch import Tensor
 
 from saelab.config import content_hash
 from saelab.contracts import Progress
@@ -16,6 +18,7 @@ from saelab.features.layout import Layout
 from saelab.features.origin import FORMAT, relative, settings_of, weights_hash
 from saelab.lm import LanguageModel
 from saelab.sae import SAE
+from saelab.sae.sites import Part, Sites, sites_read, sites_written
 from saelab.store import Store
 
 
@@ -32,14 +35,33 @@ class Job:
     progress: Progress
 
     @cached_property
+    def read(self) -> Sites:
+        """The site the SAE reads; of a crosscoder, all of them. Without a name, the only one the store has."""
+        d_in = self.sae.cfg.d_in
+        if not self.sae.metadata.get("hook_name"):
+            return Sites((Part(self.store.require_site(None), d_in),))
+        stated = sites_read(self.sae.metadata, d_in)
+        return Sites(tuple(replace(part, name=self.store.require_site(part.name)) for part in stated.parts))
+
+    @cached_property
+    def written(self) -> Sites:
+        """What the SAE writes: another site than it reads for a transcoder."""
+        cfg = self.sae.cfg
+        return sites_written({"hook_name": self.read.names[0], **self.sae.metadata}, cfg.d_in, cfg.width_out)
+
+    @property
     def site(self) -> str:
-        """The site the SAE reads."""
-        return self.store.require_site(self.sae.metadata.get("hook_name"))
+        """The name of what is read."""
+        return self.read.label
 
     @property
     def site_out(self) -> str:
-        """The site the SAE writes: another than it reads for a transcoder."""
-        return str(self.sae.metadata.get("hook_name_out") or self.site)
+        """The name of what is written."""
+        return self.written.label
+
+    def rows(self, start: int, stop: int) -> Float[Tensor, "rows d_in"]:
+        """Rows of the split as the SAE reads them."""
+        return self.read.join({name: self.store.read(name, self.cfg.split, start, stop) for name in self.read.names})
 
     @property
     def n_features(self) -> int:
@@ -88,7 +110,7 @@ class Job:
         """Raise when SAE, store and language model do not belong together."""
         if self.n_tokens == 0:
             raise FeatureIndexError(f"{self.store.path} holds no rows of {self.cfg.split!r} to index.")
-        d_store, d_in = self.store.d(self.site), int(self.sae.cfg.d_in)
+        d_store, d_in = sum(map(self.store.d, self.read.names)), int(self.sae.cfg.d_in)
         if d_store != d_in:
             raise StoreMismatch(
                 f"{self.store.path} holds rows of width {d_store} at {self.site}, but {self.checkpoint} reads {d_in}.\n"

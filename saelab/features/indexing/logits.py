@@ -6,6 +6,7 @@
 final norm's. One unit of the feature moves logits by this much, up to the final norm's scale, which is left out; a
 shift of all logits alike changes nothing, so it is centred away. Variants that differ: raw W_U without the gain
 (SAEDashboard), or the decoder row through the whole final norm (Llamascopium); their lists differ from these.
+Of a crosscoder it is what the decoder writes at the last of its sites.
 """
 
 import numpy as np
@@ -28,7 +29,8 @@ def directions(job: Job) -> Float[Tensor, "d_sae d_model"] | None:
     if job.lm is None:
         return None
     try:
-        return job.lm.output_direction(job.site_out, job.sae.W_dec.detach().float().to(job.lm.W_U.device))
+        site, rows = list(job.written.split(job.sae.W_dec.detach().float()).items())[-1]
+        return job.lm.output_direction(site, rows.to(job.lm.W_U.device))
     except SiteError as error:
         job.progress.note(f"no logit effects: {error}")
         return None

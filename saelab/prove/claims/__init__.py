@@ -1,12 +1,47 @@
 """Every claim by name. A variant's claims are the file of its name; a new one is a line below."""
 
 from saelab.prove.claim import Claim
-from saelab.prove.claims import batchtopk, topk
+from saelab.prove.claims import (
+    batchtopk,
+    bilinear,
+    crosscoder,
+    feature_choice,
+    gated,
+    gsae,
+    hierarchical_topk,
+    jumprelu,
+    matryoshka,
+    mp,
+    msae,
+    mutual_choice,
+    ortsae,
+    recipes,
+    relu,
+    topafa,
+    topk,
+    tsae,
+)
 
 CLAIMS: dict[str, Claim] = {
     claim.name: claim
     for claim in (
         *topk.CLAIMS,
+        *recipes.CLAIMS,
         *batchtopk.CLAIMS,
+        *mutual_choice.CLAIMS,
+        *feature_choice.CLAIMS,
+        *ortsae.CLAIMS,
+        *gsae.CLAIMS,
+        *topafa.CLAIMS,
+        *crosscoder.CLAIMS,
+        *bilinear.CLAIMS,
+        *gated.CLAIMS,
+        *hierarchical_topk.CLAIMS,
+        *matryoshka.CLAIMS,
+        *msae.CLAIMS,
+        *relu.CLAIMS,
+        *jumprelu.CLAIMS,
+        *tsae.CLAIMS,
+        *mp.CLAIMS,
     )
 }

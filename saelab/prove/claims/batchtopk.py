@@ -34,5 +34,8 @@ CLAIMS = (
         lambda seed: easy(seed).scores.mcc, "calibrated without AuxK: .905",
     ),
     Claim("batchtopk-l0", "batchtopk", "easy", "|L0 / k - 1| with the threshold", AtMost(0.05), off_l0, BUSSMANN),
-    Claim("batchtopk-alone", "batchtopk", "easy", "rows whose code depends on the others", AtMost(0.0), changed_rows, BUSSMANN),
+    Claim(
+        "batchtopk-alone", "batchtopk", "easy", "rows whose code depends on the others", AtMost(0.0), changed_rows,
+        BUSSMANN,
+    ),
 )  # fmt: skip

@@ -60,8 +60,12 @@ class BatchTopK(TopK):
         super().observe(code)
         if self.training and len(code.values):
             self.batches_seen.add_(1)
-            weight = torch.clamp(1.0 / self.batches_seen, min=FORGET)
-            self.running_threshold.lerp_(code.values.min(), weight.to(self.running_threshold))
+            self.learn_threshold(code)
+
+    def learn_threshold(self, code: Sparse) -> None:
+        """From a batch that keeps something."""
+        weight = torch.clamp(1.0 / self.batches_seen, min=FORGET)
+        self.running_threshold.lerp_(code.values.min(), weight.to(self.running_threshold))
 
     def scale_threshold(self, factor: float) -> None:
         self.running_threshold.mul_(factor)

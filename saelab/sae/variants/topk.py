@@ -12,7 +12,7 @@ Gao et al. 2024, "Scaling and evaluating sparse autoencoders", eq. 3, section 2.
 
 from typing import Any, ClassVar, Literal
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
@@ -23,11 +23,16 @@ from saelab.sae.base import SAE, SAEConfig
 from saelab.sae.sparse import Sparse
 
 
-class TopKConfig(SAEConfig):
-    variant: Literal["topk"] = "topk"
-    k: int = Field(32, gt=0, description="Features kept per row.")
+class AuxKConfig(SAEConfig):
+    """What AuxK is asked, by every variant that has it."""
+
     aux: float = Field(1 / 32, ge=0, description="Weight of the AuxK term (Gao et al., A.2); 0 turns it off.")
     k_aux: int | None = Field(None, gt=0, description="Dead features used per row by AuxK; null: d_in / 2.")
+
+
+class TopKConfig(AuxKConfig):
+    variant: Literal["topk"] = "topk"
+    k: int = Field(32, gt=0, description="Features kept per row.")
 
     @model_validator(mode="after")
     def _enough_features(self) -> "TopKConfig":
@@ -56,8 +61,12 @@ class TopK(SAE):
         """Keep count of what fired."""
         self.count_fired(code.fired(), code.pattern.n_rows)
 
+    def neglected(self) -> Bool[Tensor, "d_sae"]:
+        """Features that AuxK trains: the dead ones."""
+        return self.tokens_since_fired >= self.dead_after
+
     def _aux(self, x: Tensor, error: Tensor) -> Tensor:
-        dead = self.tokens_since_fired >= self.dead_after
+        dead = self.neglected()
         if self.cfg.aux == 0 or not dead.any():
             return error.new_zeros(())
         k = self.cfg.k_aux or max(1, self.cfg.d_in // 2)

@@ -33,12 +33,14 @@ class Sample:
 
     x: Float[Tensor, "rows d"]
     f: Float[Tensor, "rows n"]
+    gradient: Float[Tensor, "rows d"] | None = None  # of the bed's loss in x, where it has one
 
 
 class Bed(ABC):
     """Base of every bed, which says where its directions lie and how they fire."""
 
     Config: ClassVar[type[BedConfig]]
+    has_loss: ClassVar[bool] = False  # whether a model behind the rows has one: `gradient` is then that of it
 
     def __init__(self, cfg: BedConfig) -> None:
         self.cfg = cfg
@@ -63,6 +65,10 @@ class Bed(ABC):
     def activations(self, rows: int, random: torch.Generator) -> Float[Tensor, "rows n"]:
         """How strongly each feature fires."""
 
+    def gradient(self, x: Float[Tensor, "rows d"], random: torch.Generator) -> Float[Tensor, "rows d"]:
+        """Of the loss in these rows."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss")
+
     def draw(self, rows: int, seed: int) -> Sample:
         """`rows` rows, the same for the same seed."""
         random = generator(self.cfg.seed, DRAWS, seed)
@@ -70,7 +76,7 @@ class Bed(ABC):
         x = f @ self.features + self.bias
         if self.cfg.noise:
             x = x + self.cfg.noise * torch.randn(rows, self.d, generator=random)
-        return Sample(x, f)
+        return Sample(x, f, self.gradient(x, random) if self.has_loss else None)
 
 
 def generator(*seeds: int) -> torch.Generator:
