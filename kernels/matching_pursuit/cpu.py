@@ -3,7 +3,7 @@
 The products of a step follow from those of the step before: <r_t, W_i> = <r_{t-1}, W_i> - a_t <W_{j_t}, W_i>. With the
 Gram matrix W W^T at hand that is one row of it per row of the batch, d times less arithmetic than all products anew;
 but the matrix costs as much as n / batch steps, and n^2 numbers. So it is made up to GRAM features, and where the steps
-pay for it. The a_t are products of the residual itself either way, so what rounding adds up decides only between equals.
+pay for it. The a_t are products of the residual itself anyway, so what rounding adds up decides between equals only.
 """
 
 from typing import Any

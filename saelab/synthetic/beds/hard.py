@@ -93,7 +93,7 @@ class Hard(Bed):
 
     def _one_of_siblings(self, fires: Bool[Tensor, "rows own"], random: torch.Generator) -> Bool[Tensor, "rows own"]:
         """Of the siblings that fire, one at random."""
-        rows, own = fires.shape
+        own = fires.shape[1]
         whole = own // self.cfg.branching * self.cfg.branching  # a last parent may have fewer children: those all stay
         some = fires[:, :whole].unflatten(1, (-1, self.cfg.branching))
         lot = torch.rand(some.shape, generator=random).masked_fill(~some, -1.0)
