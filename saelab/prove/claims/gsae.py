@@ -7,7 +7,7 @@ from saelab.prove.fit import Fitted, fit
 from saelab.synthetic.beds.readout import Readout
 
 STEPS, K, D_SAE = 1000, 4, 128
-SOURCE = "gradient SAEs (g-SAE)"
+SOURCE = "Olmo et al. 2024"
 
 
 def readout(seed: int, variant: str, beta: float | None = None) -> Fitted:

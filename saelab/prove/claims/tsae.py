@@ -1,4 +1,4 @@
-"""TSAE: one threshold for all finds the features and when they fire."""
+"""TSAE: finds independent features, and when they fire, as far as one layer can."""
 
 from saelab.prove.claim import AtLeast, Claim
 from saelab.prove.claims.relu import STEPS, TARGET
@@ -12,6 +12,12 @@ def easy(seed: int) -> Fitted:
 
 
 CLAIMS = (
-    Claim("tsae-mcc", "tsae", "easy", "MCC", AtLeast(0.97), lambda seed: easy(seed).scores.mcc, HU),
-    Claim("tsae-f1", "tsae", "easy", "F1 of firing", AtLeast(0.95), lambda seed: easy(seed).scores.f1, HU),
-)
+    Claim("tsae-mcc", "tsae", "easy", "MCC with target_l0: 8", AtLeast(0.97), lambda seed: easy(seed).scores.mcc, HU),
+    Claim(
+        "tsae-f1", "tsae", "easy", "F1 of firing with target_l0: 8", AtLeast(0.95),
+        lambda seed: easy(seed).scores.f1, HU,
+        note="No linear encoder with thresholds reaches it here: one trained on the true firings (a logistic "
+        "regression for every feature, 4000 batches of 512) has an F1 of .934 (seed 0): 256 directions in 128 "
+        "dimensions interfere.",
+    ),
+)  # fmt: skip
