@@ -17,6 +17,11 @@ class Choice:
     index: Path
 
     @property
+    def run_folder(self) -> Path:
+        """DIR of DIR/index/<name>."""
+        return self.index.parent.parent
+
+    @property
     def checkpoint(self) -> Path:
         """DIR/index/<name> -> DIR/sae/<name>."""
         return self.index.parent.parent / "sae" / self.sae
@@ -29,6 +34,12 @@ def choices(folder: Path) -> list[Choice]:
     if not found:
         raise SaelabError(_nothing(folder))
     return found
+
+
+def require_something(folder: Path) -> None:
+    """Raise SaelabError when `folder` holds neither an index to browse nor a training to watch."""
+    if not any(folder.glob("sae/*/training.json")) and not any(folder.glob("*/sae/*/training.json")):
+        choices(folder)
 
 
 def _choice(index: Path) -> Choice:

@@ -7,7 +7,7 @@ import os
 import socket
 from pathlib import Path
 
-from saelab.app.catalogue import choices
+from saelab.app.catalogue import require_something
 from saelab.errors import SaelabError
 
 MAIN = Path(__file__).resolve().parent / "main.py"
@@ -43,8 +43,11 @@ OPTIONS: dict[str, str] = {
 
 
 def launch(folder: Path, port: int = 8501, browser: bool = True) -> None:
-    """Serve the indexes of `folder` until interrupted. Raises SaelabError when there is none or the port is taken."""
-    choices(folder)
+    """Serve `folder` until interrupted.
+
+    Raises SaelabError when it holds neither an index nor a training, and when the port is taken.
+    """
+    require_something(folder)
     check_port(port)
     import streamlit
     from streamlit.web import cli

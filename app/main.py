@@ -19,15 +19,21 @@ style.apply()
 
 PAGES = [
     st.Page("views/overview.py", title="Overview", icon=":material/grid_view:", default=True),
+    st.Page("views/atlas.py", title="Atlas", icon=":material/bubble_chart:", url_path="atlas"),
+    st.Page("views/runs.py", title="Runs", icon=":material/show_chart:", url_path="runs"),
     st.Page("views/feature.py", title="Feature", icon=":material/scatter_plot:", url_path="feature"),
+    st.Page("views/search.py", title="Search", icon=":material/search:", url_path="search"),
     st.Page("views/try_text.py", title="Try a text", icon=":material/edit_note:", url_path="try"),
+    st.Page("views/contrast.py", title="Contrast", icon=":material/compare_arrows:", url_path="contrast"),
     st.Page("views/steer.py", title="Steer", icon=":material/alt_route:", url_path="steer"),
     st.Page("views/ablate.py", title="Ablate", icon=":material/content_cut:", url_path="ablate"),
+    st.Page("views/attribute.py", title="Attribute", icon=":material/account_tree:", url_path="attribute"),
 ]
 
 page = st.navigation(PAGES, position="top")
 try:
-    pickers.sae()
+    if page.url_path != "runs":  # which shows trainings, also where nothing has been indexed yet
+        pickers.sae()
     page.run()
 except SaelabError as error:
     notices.problem(error)

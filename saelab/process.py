@@ -22,6 +22,17 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(M_MMAP_THRESHOLD, 32 << 20) and mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1))
 
 
+def reseed(seed: int, device: str) -> None:
+    """Seed torch's random numbers on the CPU and on `device`.
+
+    As `torch.manual_seed`, which also writes down a call stack for every kind of accelerator that has not been used
+    yet: 1.3 ms, a sixth of a small training step (2 cores, 2026-11-22).
+    """
+    torch.default_generator.manual_seed(seed)
+    if torch.device(device).type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
 def stay_on_one_core() -> None:
     """To be called first in a background thread: from now on its tensor operations run in this thread alone.
 

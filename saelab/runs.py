@@ -3,9 +3,13 @@
 A run is DIR/store, DIR/sae/<name>, DIR/index/<name>: a checkpoint's index has its name, two folders further up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from saelab.atomic import write_json
 from saelab.contracts import Progress
@@ -14,6 +18,9 @@ from saelab.features import Index
 from saelab.lm import LanguageModel
 from saelab.sae import SAE, Replacement
 from saelab.store import Store
+
+if TYPE_CHECKING:
+    from saelab.features import Drift
 
 
 @runtime_checkable
@@ -88,6 +95,21 @@ def index_of(checkpoint: Path) -> Index:
     return Index.open(folder)
 
 
+def index_if_any(checkpoint: Path) -> Index | None:
+    """The checkpoint's index; None when there is none that is finished."""
+    folder = index_folder(checkpoint)
+    return Index.open(folder) if (folder / "CURRENT").is_file() else None
+
+
+def drift_of(a: Path, b: Path) -> "Drift":
+    """Checkpoint `a` beside `b`, with their indexes where both have one; of one training, number by number."""
+    from saelab.features import drift_between
+    from saelab.train.history import training_of
+
+    same = training_of(a.resolve()) == training_of(b.resolve())
+    return drift_between(a, b, index_if_any(a), index_if_any(b), same_numbers=same)
+
+
 def store_of(checkpoint: Path) -> Store:
     """The store beside a checkpoint: DIR/sae/<name> -> DIR/store. Raises CheckpointError when it is elsewhere."""
     folder = run_folder(checkpoint) / "store"
@@ -99,6 +121,15 @@ def store_of(checkpoint: Path) -> Store:
 def language_model_of(sae: SAE, device: str = "auto") -> LanguageModel:
     """The language model whose activations this SAE reads, by the name its checkpoint holds."""
     return LanguageModel.load(str(sae.metadata["model_name"]), device=device)
+
+
+def means_of(index: Index, features: Sequence[int], mode: str) -> Float[Tensor, "features"] | None:
+    """What the two mean ablations put in: means over all tokens, or over those on which each fires; None for others."""
+    if mode == "mean":
+        return index.mean(features)
+    if mode == "firing-mean":
+        return torch.tensor([index.stats(feature).mean or 0.0 for feature in features])
+    return None
 
 
 def keep_evaluation(checkpoint: Path, name: str, figures: dict[str, Any]) -> None:

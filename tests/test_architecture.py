@@ -19,10 +19,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "harvest": {"corpora", "lm", "store"},
     "train": {"sae", "store", "kernels"},
     "synthetic": {"sae", "store"},
-    "prove": {"synthetic", "train", "sae", "kernels"},
+    "prove": {"synthetic", "harvest", "evals", "train", "store", "lm", "sae", "kernels"},
     "features": {"sae", "store", "lm"},
     "intervene": {"sae", "store", "lm"},
     "evals": {"features", "intervene", "sae", "store", "lm", "corpora", "harvest"},
+    "explain": {"evals", "features", "sae", "store", "lm", "corpora", "harvest"},
     "bench": {"harvest", "corpora", "lm", "store", "features", "train", "sae", "kernels"},
 }
 EVERYTHING = set(MAY_IMPORT) | {"runs"}

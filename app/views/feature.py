@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from saelab.app.widgets import cards, charts, figures, notices, pickers, state
+from saelab.app.widgets import cards, charts, elsewhere, figures, keepsake, naming, notices, pickers, samples, state
 
 index = state.index()
 feature = pickers.feature(index.n_features)
@@ -11,7 +11,11 @@ how = index.facts
 
 left, right = st.columns([0.55, 0.45], vertical_alignment="top")
 with left:
-    cards.title(card)
+    st.header(f"Feature {feature}", anchor=False)
+    naming.badges(index, feature)
+    with st.container(horizontal=True, gap="small"):
+        naming.form(index, feature)
+        keepsake.download(index, feature)
 with right:
     pickers.step_through(feature, index.n_features)
     cards.onward(feature)
@@ -23,14 +27,12 @@ with examples:
         notices.empty("A dead feature", f"It never fired on {index.n_tokens:,} tokens, so there are no examples.")
     else:
         view = pickers.examples_view()
-        cards.scale(card.stats.max)
-        if view.quantiles:
-            cards.by_quantile(card, view.lines)
-        else:
-            cards.examples(card.top, card.stats.max, view.lines)
+        samples.shown(card, index, view.kind, view.lines)
+        samples.check(card, index)
 with facts:
     if card.stats.count:
-        log_y = pickers.histogram_scale()
+        log_y = pickers.histogram_scale(how.get("how histogram", ""))
         charts.draw(charts.activation(card.histogram, log_y), key="histogram")
     cards.effects(card.effects, how.get("how logits", ""))
     cards.related(card.neighbours, card.coactive, how)
+    elsewhere.nearest(feature)

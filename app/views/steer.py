@@ -2,18 +2,21 @@
 
 import streamlit as st
 
-from saelab.app.widgets import dose, generation, notices, recipe, state
+from saelab.app.widgets import dose, generation, keep, notices, recipe, state
 
 index = state.index()
-st.header("Steer", anchor=False)
-chosen = recipe.features_and_mode(index)
-order = recipe.form(index, chosen)
+title, saved = st.columns([0.7, 0.3], vertical_alignment="center")
+title.header("Steer", anchor=False)
+with saved:
+    keep.list_saved()
+order = recipe.form(recipe.chosen(index))
 if order is not None:
-    recipe.keep_in_link(order)
+    recipe.keep_in_link(order.recipe)
     if order.dose:
-        dose.run(order, index)
+        dose.run(order.recipe)
     else:
         dose.forget()
-        generation.run(order, index)
+        generation.run(order.recipe)
 elif not dose.show_last() and not generation.show_last():
     notices.empty("Default and steered, side by side", "Choose features and strengths, then generate.")
+keep.offer(generation.last_recipe())

@@ -12,29 +12,9 @@ from saelab.features import Coactive, Example, FeatureCard, Label, LogitEffects,
 SHOWN = 10  # neighbours, co-active features, and tokens per side
 
 
-def title(card: FeatureCard) -> None:
-    """The feature's number, what it stands for, and how well."""
-    st.header(f"Feature {card.feature}", anchor=False)
-    with st.container(horizontal=True, gap="small"):
-        if card.label is None:
-            st.badge("no label", color="gray", help="`saelab eval --only syntax` looks for one.")
-            return
-        st.badge(tokens.markdown(card.label.text), icon=":material/sell:")
-        if card.label.f1 is not None:
-            st.badge(f"F1 {card.label.f1:.2f}", color="gray", help="Of this label, on held-out documents.")
-
-
 def examples(found: Sequence[Example], maximum: float, lines: bool) -> None:
     """Examples as one element; all share the scale from 0 to the feature's maximum."""
-    st.html(tokens.strips(_strip(example, maximum, lines) for example in found))
-
-
-def _strip(example: Example, maximum: float, lines: bool) -> str:
-    pieces = example.tokens or tuple(f" {token}" for token in example.ids)
-    inner = tokens.spans(pieces, example.activations, maximum, peak=example.peak, lines=lines)
-    where = f"{example.document}:{example.pos}"
-    note = f"{example.document}, token {example.pos:,}; rank {example.rank + 1:,} of its contexts"
-    return tokens.strip(example.activation, where, note, inner)
+    st.html(tokens.strips(tokens.example_strip(example, maximum, lines) for example in found))
 
 
 def scale(maximum: float) -> None:

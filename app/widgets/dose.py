@@ -1,16 +1,15 @@
 """A dose curve: what a feature does as its strength grows, beside controls that move the site just as far."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
 from plotly.subplots import make_subplots
 
 from saelab.app.widgets import charts, notices, state, tables, tokens
-from saelab.app.widgets.recipe import Recipe
 from saelab.app.widgets.style import BLUE, GREY, ORANGE, theme
-from saelab.features import Index
-from saelab.intervene import DoseCurve, dose_curve
+from saelab.intervene import DoseCurve, SteerRecipe, at_equal_kl, dose_curve
 
 SEEDS, MOST_WRITTEN = 4, 40  # continuations of each strength, and tokens of each
 NAMES = {"feature": "the feature", "random": "random direction", "other": "another feature"}
@@ -24,35 +23,53 @@ HOW = (
 
 
 @dataclass
-class Shown:
-    """The curve that was computed last in this session."""
+class Drawn:
+    """Progress on the page; a page that was stopped or left ends at the next token."""
 
-    recipe: Recipe
-    curve: DoseCurve
+    bar: Any
+    what: str = ""
+    total: int = 1
+    done: int = 0
+
+    def start(self, what: str, total: int, unit: str) -> None:
+        self.what, self.total, self.done = what, total, 0
+
+    def advance(self, done: int, **figures: float) -> None:
+        state.stop_if_asked()
+        self.done += done
+        self.bar.progress(min(1.0, self.done / self.total), f"Writing at every strength: {self.done} of {self.total}")
+
+    def note(self, text: str) -> None:
+        st.caption(tokens.markdown(text))
 
 
-def run(recipe: Recipe, index: Index) -> None:
+def run(recipe: SteerRecipe) -> None:
     """Compute and draw; only the first of several features has a curve."""
-    one = recipe.steers[0]
+    (name, (one, *_)), asked = recipe.saes[0], recipe.request
+    choice = state.named(name)
+    index = state.index_of(choice)
     targets = index.card(one.feature).promoted_tokens
     if not targets:
         notices.empty("No promoted tokens are known", "Build the index with the language model at hand.")
         return
-    with state.models() as (lm, sae), st.spinner("Writing at every strength, with both controls …"):
+    bar = st.empty()
+    with state.stoppable(), state.models() as (lm, _):
         curve = dose_curve(
-            lm, sae, one, float(index.maximum([one.feature])[0]), recipe.prompt, targets,
-            steps=min(recipe.tokens, MOST_WRITTEN), seeds=SEEDS, temperature=recipe.temperature,
+            lm, state.sae_of(choice), one, float(index.maximum([one.feature])[0]), asked.prompt, targets,
+            steps=min(asked.steps, MOST_WRITTEN), seeds=SEEDS, temperature=asked.temperature, chat=asked.chat,
+            progress=Drawn(bar),
         )  # fmt: skip
-    st.session_state[_last()] = Shown(recipe, curve)
+    bar.empty()
+    st.session_state[_last()] = curve
     _draw(curve)
 
 
 def show_last() -> bool:
     """The curve that was drawn last in this session, if any was."""
-    shown = st.session_state.get(_last())
-    if shown is None:
+    curve = st.session_state.get(_last())
+    if curve is None:
         return False
-    _draw(shown.curve)
+    _draw(curve)
     return True
 
 
@@ -70,6 +87,7 @@ def _draw(curve: DoseCurve) -> None:
     charts.draw(figure(curve), key="dose")
     st.caption(HOW.format(seeds=curve.seeds, other=curve.other))
     st.caption("Promoted tokens: " + " ".join(tokens.markdown(tokens.named(one)) for one in curve.targets))
+    _own(curve)
     _texts(curve)
 
 
@@ -95,6 +113,24 @@ def figure(curve: DoseCurve) -> go.Figure:
     chart.update_xaxes(title="strength (× maximum)", zeroline=True)
     chart.update_yaxes(rangemode="tozero")
     return chart
+
+
+def _own(curve: DoseCurve) -> None:
+    """The feature beside its controls where they move the prediction as far."""
+    found = at_equal_kl(curve)
+    columns = {
+        "way": tables.TEXT("control", width="medium"),
+        "strength": tables.NUMBER("strength", format="%.1f", width="small"),
+        "kl": tables.NUMBER("KL (nats)", format="%.3f"),
+        "control": tables.NUMBER("p, control", format="%.4f", help="Probability of the promoted tokens."),
+        "feature": tables.NUMBER("p, feature", format="%.4f", help="Where it moves the prediction as far; between its "
+                                 "own strengths interpolated linearly in KL, empty beyond them."),
+        "above": tables.NUMBER("above", format="%+.4f", help="The feature's less the control's."),
+    }  # fmt: skip
+    rows = [(NAMES[one.way], one.strength, one.kl, one.control, one.feature, one.above) for one in found]
+    with st.expander("How much of it is the feature's own: at equal KL"):
+        values = dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))
+        st.dataframe(values, column_config=columns, hide_index=True, row_height=tables.ROW)
 
 
 def _texts(curve: DoseCurve) -> None:

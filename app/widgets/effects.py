@@ -10,8 +10,9 @@ from saelab.app.widgets import charts, figures, tables, tokens
 from saelab.app.widgets.style import BLUE, ORANGE, theme
 from saelab.intervene import Ablation
 
-PANELS = ("Δ logit of the<br>next token", "Δ loss<br>(nats)", "KL<br>(nats)")
+PANELS = ("Δ logit", "Δ loss<br>(nats)", "KL<br>(nats)")
 NUMBER, TEXT = tables.NUMBER, tables.TEXT
+SPLICE = "Mean KL (nats) of the model reading the reproduction from the model as it is: what dropping the error costs."
 
 
 def tiles(result: Ablation) -> None:
@@ -25,13 +26,22 @@ def tiles(result: Ablation) -> None:
         ("largest KL (nats)", f"{max(result.full.kl):.4f}", "KL(clean ‖ ablated) where it is largest."),
         ("site", result.site, "Where the features are taken away."),
     ]
+    if not result.error_kept:
+        cost = sum(result.splice_kl) / len(result.splice_kl)
+        tiles.insert(3, ("KL of the lost error", f"{cost:.4f}", SPLICE))
     figures.tiles_row(tiles)
 
 
 def draw(result: Ablation) -> None:
     """The chart, with what its two colours mean."""
     charts.draw(figure(result), key="ablation")
-    st.caption("Full: the model runs again from the site on. Direct: only the last residual changes.")
+    follows = "the token that comes next" if result.target is None else f"“{tokens.named(result.target)}”"
+    clean = "the model as it is" if result.error_kept else "the model reading the reproduction, without its error"
+    st.caption(tokens.markdown(
+        f"Δ = ablated − clean, where clean is {clean}. Logit: of {follows}. Full: the model runs again from the site "
+        "on. Direct: only the last residual changes, by what the features write; the final norm's scale is that of the "
+        "changed residual, not frozen."
+    ))  # fmt: skip
 
 
 def figure(result: Ablation) -> go.Figure:
@@ -73,8 +83,8 @@ def table(result: Ablation) -> None:
         "token": TEXT("token", width="small"),
         "activation": NUMBER("activation", format="%.3f", help="Of the ablated features, added up."),
         "next": TEXT("next token", width="small"),
-        "full": NUMBER("Δlogit full", format="%.3f", help="Of the next token; the model runs again from the site on."),
-        "direct": NUMBER("Δlogit direct", format="%.3f", help="Of the next token; only the last residual changes."),
+        "full": NUMBER("Δlogit full", format="%.3f", help="The model runs again from the site on."),
+        "direct": NUMBER("Δlogit direct", format="%.3f", help="Only the last residual changes."),
         "loss": NUMBER("Δloss (nats)", format="%.4f"),
         "kl": NUMBER("KL (nats)", format="%.4f", help="KL(clean ‖ ablated)."),
     }

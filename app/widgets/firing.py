@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from saelab.app.widgets import cards, links, notices, state, tables, tokens
+from saelab.app.widgets import cards, links, notices, span, state, tables, tokens
 from saelab.features import FiringFeature, Index, TextActivations, fires_on
 
 RANKINGS = {
@@ -24,6 +24,7 @@ def own_text() -> str | None:
     if run:
         st.query_params["text"] = typed or ""
         st.query_params.pop("feature", None)
+        st.query_params.pop("span", None)
         return typed or ""
     return linked or None
 
@@ -43,18 +44,22 @@ def ranking(found: TextActivations) -> int | None:
     by = st.segmented_control("Rank by", tuple(RANKINGS), default="specificity", required=True, key="rank",
                               persist_state="session") or "specificity"  # fmt: skip
     st.caption(f"{tokens.markdown(RANKINGS[by])}. Tick a row to see where it fires.")
-    rows = found.ranking(by, limit=state.MOST_RANKED)
+    chosen = span.pick(found)
+    rows = found.ranking(by, limit=state.MOST_RANKED, span=chosen)
+    n = len(found.ids) if chosen is None else chosen[1] - chosen[0] + 1
     if not rows:
-        notices.empty("Nothing fires", f"No feature is above zero on these {len(found.ids):,} tokens.")
+        notices.empty("Nothing fires", f"No feature is above zero on these {n:,} tokens.")
         return None
-    picked = _table(rows, found.tokens, key=f"ranking {by} {hash(found.text)}")
-    st.caption(f"{len(found.firing):,} features fire on {len(found.ids):,} tokens; {len(rows):,} are listed.")
+    picked = _table(rows, found.tokens, key=f"ranking {by} {chosen} {hash(found.text)}")
+    total = len(found.firing) if chosen is None else len(found.within(*chosen))
+    st.caption(f"{total:,} features fire on {n:,} tokens; {len(rows):,} are listed.")
     return picked
 
 
 def feature(picked: int | None, found: TextActivations, n: int) -> int:
     """Which feature shades the text: the one clicked, the one in the link, else the most specific."""
-    first = next((one.feature for one in found.ranking("specificity", limit=1)), 0)
+    best = found.ranking("specificity", limit=1, span=span.chosen_in(found))
+    first = best[0].feature if best else 0
     chosen, note = links.feature(st.query_params.get("feature"), n, first)
     notices.note(note if picked is None else None)
     chosen = chosen if picked is None else picked

@@ -27,25 +27,6 @@ def features(raw: str, n: int, most: int) -> tuple[list[int], str | None]:
     return good[:most], f"At most {most} features at once: the first {most} are used." if len(good) > most else None
 
 
-def steers(raw: str | None, n: int, most: int) -> tuple[dict[int, float], str | None]:
-    """A steering recipe, `12:2,40:-1.5`: each feature with its strength."""
-    if not raw:
-        return {}, None
-    found: dict[int, float] = {}
-    for part in raw.split(","):
-        match = re.fullmatch(r"\s*([0-9]{1,9}):(-?[0-9]{1,4}(?:\.[0-9]{1,6})?)\s*", part)
-        if match and int(match[1]) < n and abs(float(match[2])) <= STRONGEST and len(found) < most:
-            found[int(match[1])] = float(match[2])
-        else:
-            return found, f"The link's steering {part[:40]!r} is not FEATURE:STRENGTH of this SAE and was left out."
-    return found, None
-
-
-def steering(strengths: dict[int, float]) -> str:
-    """The recipe that `steers` reads back."""
-    return ",".join(f"{feature}:{strength:g}" for feature, strength in strengths.items())
-
-
 def sae(run: str | None, name: str | None, known: Sequence[Choice]) -> tuple[Choice, str | None]:
     """The SAE a link names, among those there are."""
     if run is None and name is None:
@@ -55,6 +36,16 @@ def sae(run: str | None, name: str | None, known: Sequence[Choice]) -> tuple[Cho
         return fitting[0], None
     asked = "/".join(part for part in (run, name) if part)
     return known[0], f"The link asks for the SAE {asked[:80]!r}, which is not here. Showing {known[0].sae}."
+
+
+def span(raw: str | None, n: int) -> tuple[tuple[int, int] | None, str | None]:
+    """The tokens a link picks of a text of `n`: `3-9`, counted from 0, both ends included; None for all."""
+    if raw is None:
+        return None, None
+    match = re.fullmatch(r"([0-9]{1,6})(?:-([0-9]{1,6}))?", raw.strip())
+    if match and int(match[1]) <= int(match[2] or match[1]) < n:
+        return (int(match[1]), int(match[2] or match[1])), None
+    return None, f"The link's span {raw[:40]!r} is no FIRST-LAST of tokens 0 to {n - 1}. Looking at all."
 
 
 def number(name: str, raw: str | None, low: float, high: float, default: float) -> tuple[float, str | None]:

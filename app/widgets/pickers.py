@@ -10,6 +10,7 @@ from saelab.app.widgets import links, notices, state
 
 FEATURE = "at feature"
 TYPED = "feature number"
+EXAMPLES = ("strongest", "by quantile", "by interval", "silent")
 
 
 def sae() -> None:
@@ -81,25 +82,25 @@ def _typed() -> None:
 
 @dataclass(frozen=True)
 class ExamplesView:
-    """How examples are shown: sampled by quantile or the strongest, with line breaks or each on one line."""
+    """Which examples are shown (one of EXAMPLES), and whether with line breaks or each on one line."""
 
-    quantiles: bool
+    kind: str
     lines: bool
 
 
 def examples_view() -> ExamplesView:
     """Which examples, and whether line breaks break lines. Kept from feature to feature."""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        kind = st.segmented_control("Examples", ("strongest", "by quantile"), default="strongest", required=True,
+        kind = st.segmented_control("Examples", EXAMPLES, default=EXAMPLES[0], required=True,
                                     key="examples", label_visibility="collapsed", persist_state="session")  # fmt: skip
         lines = st.toggle("line breaks", key="lines", persist_state="session")
-    return ExamplesView(kind == "by quantile", lines)
+    return ExamplesView(kind or EXAMPLES[0], lines)
 
 
-def histogram_scale() -> bool:
+def histogram_scale(how: str) -> bool:
     """Whether the histogram counts on a logarithmic axis."""
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.subheader("How strongly it fires", anchor=False)
+        st.subheader("How strongly it fires", anchor=False, help=how or None)
         picked = st.segmented_control("Axis", ("linear", "log"), default="linear", required=True, key="scale",
                                       label_visibility="collapsed", persist_state="session")  # fmt: skip
     return picked == "log"

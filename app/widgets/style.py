@@ -11,6 +11,10 @@ from saelab.app.widgets.tokens import STEPS
 BLUE = {"light": "#1f6fc5", "dark": "#5aa9f0"}
 ORANGE = {"light": "#c96a10", "dark": "#f0a04b"}
 GREY = {"light": "#667085", "dark": "#98a2b3"}
+LINES = {  # told apart by every kind of colour vision, in this order (after Okabe and Ito 2008)
+    "light": ("#1f6fc5", "#c96a10", "#0a8f6a", "#a8478f", "#7a6a00", "#4a5464"),
+    "dark": ("#5aa9f0", "#f0a04b", "#3fc79f", "#e08ac8", "#d8c84a", "#b9c0cb"),
+}
 _RGB = {
     "light": {"s": "66, 148, 240", "o": "240, 150, 50"},
     "dark": {"s": "52, 128, 220", "o": "205, 112, 20"},
@@ -49,6 +53,10 @@ RULES = """
   pointer-events: none; z-index: 30; }
 .sl-key { display: inline-flex; align-items: center; gap: .45rem; color: var(--sl-muted); font-size: .8rem; }
 .sl-key b { width: 7rem; height: .7rem; border-radius: 3px; }
+.sl-pick { cursor: pointer; user-select: none; touch-action: none; }
+.sl-pick span.in { background: color-mix(in srgb, var(--sl-orange) 30%, transparent); }
+.sl-note { border-left: 3px solid var(--sl-blue); padding: .1rem .7rem; color: var(--sl-muted); font-size: .88rem;
+  overflow-wrap: anywhere; max-width: 46rem; }
 .sl-head { color: var(--sl-muted); font-size: .8rem; padding-bottom: .2rem; }
 .sl-tok { width: 100%; border-collapse: collapse; font-size: .84rem; table-layout: fixed; }
 .sl-tok td { padding: .16rem .2rem; border-bottom: 1px solid var(--sl-faint); }

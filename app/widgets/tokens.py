@@ -11,6 +11,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from saelab.features import Example
+
 STEPS = 16
 SIGNS = {"\n": "↵", "\t": "⇥", "\r": "␍"}
 HIDDEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}  # Unicode categories without a glyph of their own
@@ -69,23 +71,26 @@ def spans(
     notes: Sequence[str] | None = None,
     peak: int | None = None,
     lines: bool = False,
+    numbered: bool = False,
 ) -> str:
     """Tokens, each shaded by its value (blue above zero, orange below) and naming it, or its note, when pointed at.
 
-    With `lines`, line breaks break lines; without, all stands on one line and indentation takes two spaces.
+    With `lines`, line breaks break lines; without, all stands on one line and indentation takes two spaces. With
+    `numbered`, each says which token it is of (`data-i`).
     """
     said = notes or [figure(value) for value in values]
     return "".join(
-        _span(token, step(value or 0.0, maximum), note, i == peak, lines)
+        _span(token, step(value or 0.0, maximum), note, i == peak, lines, i if numbered else None)
         for i, (token, value, note) in enumerate(zip(tokens, values, said, strict=True))
     )
 
 
-def _span(token: str, shade: int, note: str, peak: bool, lines: bool) -> str:
+def _span(token: str, shade: int, note: str, peak: bool, lines: bool, number: int | None) -> str:
     """One token; where line breaks break lines, one span for each of the lines it reaches into."""
     name = " ".join(filter(None, [_shade_class(shade), "pk" if peak else ""]))
     mark = f' class="{name}"' if name else ""
     tip = f' data-v="{escaped(note)}"' if note else ""
+    tip += f' data-i="{number}"' if number is not None else ""
     parts = re.split(r"(?<=\n)(?=.)", token, flags=re.DOTALL) if lines else [WIDE.sub("  ", token)]
     drawn = "\n".join(f"<span{mark}{tip}>{signed(part)}</span>" for part in parts)
     return drawn + "\n" if lines and token.endswith("\n") else drawn
@@ -112,12 +117,26 @@ def text_block(inner: str) -> str:
     return f'<div class="sl-text">{inner}</div>'
 
 
+def note(text: str) -> str:
+    """What a person wrote, its line breaks kept."""
+    return f'<div class="sl-note">{"<br>".join(escaped(line) for line in text.splitlines())}</div>'
+
+
 def strip(value: float, where: str, note: str, inner: str) -> str:
     """One example: how strongly it fires, the text around it, and where it stands."""
     return (
         f'<div class="sl-ex"><div title="{escaped(note)}"><div class="sl-val">{escaped(figure(value))}</div>'
         f'<div class="sl-doc">{escaped(where)}</div></div><div class="sl-body">{inner}</div></div>'
     )
+
+
+def example_strip(example: Example, maximum: float, lines: bool) -> str:
+    """An example of a feature whose strongest activation is `maximum`."""
+    pieces = example.tokens or tuple(f" {token}" for token in example.ids)
+    inner = spans(pieces, example.activations, maximum, peak=example.peak, lines=lines)
+    rank = f"; rank {example.rank + 1:,} of its contexts" if example.rank >= 0 else ""
+    where = f"{example.document}:{example.pos}"
+    return strip(example.activation, where, f"{example.document}, token {example.pos:,}{rank}", inner)
 
 
 def strips(pieces: Iterable[str]) -> str:

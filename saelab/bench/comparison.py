@@ -121,7 +121,8 @@ class Comparison:
 
 def first_weights(job: Job) -> Tensor:
     """Decoder rows that saelab's trainer begins with, [d_sae, d_in]; the encoder is their transpose."""
-    values = {"variant": job.variant, "d_in": job.d_in, "d_sae": job.d_sae, "k": job.k}
+    groups = {"groups": job.groups} if job.groups else {}
+    values = {"variant": job.variant, "d_in": job.d_in, "d_sae": job.d_sae, "k": job.k, **groups}
     with torch.random.fork_rng([]):
-        torch.manual_seed(SEED)
+        torch.manual_seed(job.seed)
         return VARIANTS[job.variant](sae_config(values)).W_dec.detach()

@@ -48,7 +48,7 @@ class Worker:
     """One library under one of its settings, in a process."""
 
     def __init__(self, library: Library, setting: str, python: Path, folder: Path) -> None:
-        self.library, self.setting = library, setting
+        self.library, self.setting, self.folder = library, setting, folder
         self.log = folder / f"{library.name}-{setting}.log"
         command = [str(python), "-c", BOOT, str(PACKAGE), str(folder), library.name, setting]
         env = {**os.environ, "TMPDIR": str(folder)}  # what libraries leave there goes with the folder

@@ -1,4 +1,4 @@
-"""Several SAEs on the same held-out tokens, with equal definitions: `fidelity` of each, in one table."""
+"""Several SAEs on the same held-out tokens, with equal definitions: `fidelity` of each, and `syntax` where asked."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typing import Any
 
 from saelab.contracts import Progress, Silent
 from saelab.errors import EvalError
-from saelab.evals import fidelity
+from saelab.evals import fidelity, syntax
 from saelab.lm import LanguageModel
 from saelab.sae import SAE
 from saelab.store import Store
@@ -25,6 +25,7 @@ class Compared:
     d_sae: int
     settings: dict[str, Any]  # of the SAE
     figures: fidelity.Result
+    labels: int | None = None  # of `syntax`, that a feature stands for (F1 >= 0.8); None: not measured
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,20 @@ class Comparison:
     def table(self) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
         """Column names and rows."""
         columns = ("name", "variant", "d_sae", "L0", "FVU", "cosine", "CE recovered", "KL recovered", "dead share")
-        return columns, [
+        rows = [
             (
                 row.name, row.variant, row.d_sae, row.figures.l0, row.figures.fvu, row.figures.cosine,
                 row.figures.ce_recovered, row.figures.kl_recovered, row.figures.dead_share,
             )
             for row in self.rows
         ]  # fmt: skip
+        if not self.labelled:
+            return columns, rows
+        return (*columns, "labels"), [(*row, one.labels) for row, one in zip(rows, self.rows, strict=True)]
+
+    @property
+    def labelled(self) -> bool:
+        return any(row.labels is not None for row in self.rows)
 
     def by_settings(self) -> tuple[tuple[str, ...], list[tuple[Any, ...]]] | None:
         """Means over SAEs that differ in their seed alone, and standard deviations; None where there are no such."""
@@ -57,7 +65,7 @@ class Comparison:
         if all(len(rows) == 1 for rows in groups):
             return None
         columns = ("names", "seeds", "L0", "FVU", "sd", "CE recovered", "sd", "dead share")
-        return columns, [
+        means = [
             (
                 _shared_name([row.name for row in rows]), len(rows), _mean(rows, "l0"), _mean(rows, "fvu"),
                 _deviation(rows, "fvu"), _mean(rows, "ce_recovered"), _deviation(rows, "ce_recovered"),
@@ -65,6 +73,10 @@ class Comparison:
             )
             for rows in groups
         ]  # fmt: skip
+        if not self.labelled:
+            return columns, means
+        labels = [mean(row.labels or 0 for row in rows) for rows in groups]
+        return (*columns, "labels"), [(*row, one) for row, one in zip(means, labels, strict=True)]
 
     def notes(self) -> list[str]:
         """What must be known to read the table."""
@@ -75,6 +87,10 @@ class Comparison:
         ]
         if "," in self.site:
             lines.append("they read different sites: FVU and what is recovered are relative to the site")
+        if self.labelled:
+            lines.append(
+                f"labels: of Python's syntax, that one feature stands for with an F1 of {syntax.GOOD:g} or more"
+            )
         return lines
 
     def to_json(self) -> dict[str, Any]:
@@ -83,9 +99,14 @@ class Comparison:
 
 
 def compare(
-    checkpoints: Sequence[Path], lm: LanguageModel, store: Store, tokens: int, progress: Progress | None = None
+    checkpoints: Sequence[Path],
+    lm: LanguageModel,
+    store: Store,
+    tokens: int,
+    progress: Progress | None = None,
+    labels: bool = False,
 ) -> Comparison:
-    """Measure every checkpoint on `tokens` held-out tokens of the store's corpus.
+    """Measure every checkpoint on `tokens` held-out tokens of the store's corpus; `labels`: also by `syntax`.
 
     Raises EvalError when two checkpoints have one name, and what `fidelity.run` raises.
     """
@@ -97,7 +118,8 @@ def compare(
     for name, sae in zip(names, saes, strict=True):
         progress.note(f"{name} ({len(rows) + 1} of {len(names)})")
         values, figures = sae.cfg.model_dump(mode="json"), fidelity.run(sae, lm, store, cfg, progress)
-        rows.append(Compared(name, sae.cfg.variant, sae.cfg.d_sae, values, figures))
+        found = syntax.run(sae, lm, store, syntax.Config.model_validate({}), progress).good if labels else None
+        rows.append(Compared(name, sae.cfg.variant, sae.cfg.d_sae, values, figures, found))
     return Comparison(datetime.now(timezone.utc).isoformat(timespec="seconds"), lm.name, rows)
 
 

@@ -4,7 +4,7 @@
     sum          all activations added up
     specificity  max * ln((N + 1) / (n + 1)): strong here and rare elsewhere
 
-where the feature fires on n of the N tokens of the index.
+where the feature fires on n of the N tokens of the index. All three can be asked of a part of the text, too.
 """
 
 import math
@@ -61,16 +61,36 @@ class TextActivations:
     features: tuple[tuple[TokenFeature, ...], ...]
     firing: tuple[FiringFeature, ...]
 
-    def ranking(self, by: str = "max", limit: int | None = None) -> tuple[FiringFeature, ...]:
-        """The features that fire, by `max`, `sum` or `specificity`, highest first, equals by number."""
+    def ranking(
+        self, by: str = "max", limit: int | None = None, span: tuple[int, int] | None = None
+    ) -> tuple[FiringFeature, ...]:
+        """The features that fire, by `max`, `sum` or `specificity`, highest first, equals by number.
+
+        With `span`, only tokens span[0] to span[1], that one included, are looked at.
+        """
         if by not in _RANKINGS:
             raise FeatureIndexError(f"features cannot be ranked by {by!r}. Rank by one of: {', '.join(_RANKINGS)}.")
         if by == "specificity" and any(feature.specificity is None for feature in self.firing):
             raise FeatureIndexError(
                 "specificity needs to know how rare features are.\n  fix:   make an index with `saelab index`"
             )
-        ranked = sorted(self.firing, key=lambda feature: (-(_RANKINGS[by](feature) or 0.0), feature.feature))
+        found = self.firing if span is None else self.within(*span)
+        ranked = sorted(found, key=lambda feature: (-(_RANKINGS[by](feature) or 0.0), feature.feature))
         return tuple(ranked[:limit])
+
+    def within(self, first: int, last: int) -> tuple[FiringFeature, ...]:
+        """What fires on tokens `first` to `last`, each with its figures there; `peak` counts from the text's start.
+
+        Raises FeatureIndexError when these are no tokens of the text.
+        """
+        if not 0 <= first <= last < len(self.features):
+            raise FeatureIndexError(
+                f"tokens {first} to {last} are no part of a text of tokens 0 to {len(self.features) - 1}."
+            )
+        whole = {one.feature: one for one in self.firing}
+        return tuple(
+            _narrowed(whole[feature], found) for feature, found in _by_feature(self.features, first, last).items()
+        )
 
     def activations(self, feature: int) -> tuple[float, ...]:
         """What one feature does on each token, 0 where it does not fire."""
@@ -106,11 +126,27 @@ def _by_token(lm: LanguageModel, sae: SAE, ids: list[int]) -> tuple[tuple[TokenF
     return tuple(tuple(sorted(token, key=lambda f: (-f.activation, f.feature))) for token in found)
 
 
-def _firing(features: tuple[tuple[TokenFeature, ...], ...], index: Index | None) -> tuple[FiringFeature, ...]:
+def _by_feature(
+    features: tuple[tuple[TokenFeature, ...], ...], first: int, last: int
+) -> dict[int, list[tuple[float, int]]]:
+    """(activation, token) of every feature that fires on tokens `first` to `last`."""
     acts: dict[int, list[tuple[float, int]]] = {}
-    for token, firing in enumerate(features):
-        for one in firing:
+    for token in range(first, last + 1):
+        for one in features[token]:
             acts.setdefault(one.feature, []).append((one.activation, token))
+    return acts
+
+
+def _narrowed(one: FiringFeature, found: list[tuple[float, int]]) -> FiringFeature:
+    """The feature on some of its tokens; how rare it is elsewhere stays."""
+    highest, peak = max(found, key=lambda pair: (pair[0], -pair[1]))
+    specific = None if one.specificity is None else one.specificity / one.max * highest
+    total = math.fsum(act for act, _ in found)
+    return FiringFeature(one.feature, highest, total, len(found), peak, specific, one.label)
+
+
+def _firing(features: tuple[tuple[TokenFeature, ...], ...], index: Index | None) -> tuple[FiringFeature, ...]:
+    acts = _by_feature(features, 0, len(features) - 1)
     counts = index.counts() if index else None
     labels = index.labels if index else {}
     found = []

@@ -1,6 +1,7 @@
 """One published database, opened to be read."""
 
 import json
+import threading
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import duckdb
 from saelab.errors import FeatureIndexError
 from saelab.features import marked
 from saelab.features.layout import Current, Layout, database
-from saelab.features.origin import FORMAT, refuse_stale
+from saelab.features.origin import READABLE, refuse_stale
+from saelab.features.records import Label
 from saelab.features.vocabulary import Vocabulary
 from saelab.store.sandbox import connect, literal
 
@@ -30,6 +32,8 @@ class Generation:
                 f"  fix:   delete {root / 'CURRENT'} and run `saelab index` again"
             )
         self._connection = attach(root, self.path, PAGE_THREADS)
+        self._named: dict[int, Label] | None = None
+        self._lock = threading.Lock()
         self.facts = _facts(self.cursor())
         self._refuse_other_format()
         self.checkpoint = (root / self.facts["checkpoint"]).resolve()
@@ -41,10 +45,28 @@ class Generation:
         cursor.execute("use app")
         return cursor
 
+    def labelled(self, labels: dict[int, Label]) -> duckdb.DuckDBPyConnection:
+        """A cursor that also sees `memory.main.known`: the table of features with `label` and `f1`, all in memory.
+
+        Joined once for all questions (made again when `labels` is another object): a join costs each of them 5 ms at
+        65,536 features, and reading the file's compressed columns as much again (2 cores, 2026-11-22).
+        """
+        cursor = self.cursor()
+        with self._lock:
+            if self._named is not labels:
+                cursor.execute(
+                    "create or replace table memory.main.known as select features.*, label, f1 from features "
+                    "left join (select unnest(?::integer[]) as feature, unnest(?::varchar[]) as label, "
+                    "unnest(?::double[]) as f1) using (feature) order by feature",
+                    [list(labels), [each.text for each in labels.values()], [each.f1 for each in labels.values()]],
+                )
+                self._named = labels
+        return cursor
+
     def _refuse_other_format(self) -> None:
-        if self.facts.get("format") != FORMAT:
+        if self.facts.get("format") not in READABLE:
             raise FeatureIndexError(
-                f"{self.path} has format {self.facts.get('format')}, this saelab reads {FORMAT}.\n"
+                f"{self.path} has format {self.facts.get('format')}, this saelab reads {READABLE[-1]}.\n"
                 "  fix:   run `saelab index` again"
             )
 

@@ -1,7 +1,8 @@
 """What features stand for: `labels.json` in the index folder, {"12": {"label": "comment", "f1": 0.93}, ...}.
 
-It is a file of its own because it comes later than the index and from elsewhere (an evaluation, a person).
-Other keys than these two are kept by whoever wrote them and not read here.
+It is a file of its own because it comes later than the index and from elsewhere: `saelab label`, or an evaluation; who
+wrote last, wrote it all. What a person says of a feature stands in `notes`, and comes first. Beside these two keys,
+"precision", "recall", "threshold", "covers" and "kind" are read when they are there.
 """
 
 import json
@@ -27,14 +28,19 @@ def read_labels(path: Path) -> dict[int, Label]:
     file = path / NAME
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-        return {int(feature): Label(str(v["label"]), _number(v.get("f1"))) for feature, v in values.items()}
+        return {int(feature): _label(value) for feature, value in values.items()}
     except FileNotFoundError:
         return {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise FeatureIndexError(
             f'{file} is not a mapping of FEATURE to {{"label": TEXT, "f1": NUMBER}}: {error!r}\n'
-            "  fix:   mend or delete it; `saelab eval --only syntax` writes it anew"
+            "  fix:   mend or delete it; `saelab label` writes it anew"
         ) from None
+
+
+def _label(value: Mapping[str, Any]) -> Label:
+    figures = {name: _number(value.get(name)) for name in ("f1", "precision", "recall", "threshold", "covers")}
+    return Label(str(value["label"]), **figures, kind=str(value["kind"]) if value.get("kind") else None)
 
 
 def _number(value: Any) -> float | None:

@@ -46,11 +46,11 @@ def put(path: Path, write: Callable[[Path], dict[str, Any] | None]) -> dict[str,
     return whole
 
 
-def put_table(path: Path, table: pa.Table) -> None:
-    """Publish `table` as a parquet part."""
+def put_table(path: Path, table: pa.Table, **more: Any) -> None:
+    """Publish `table` as a parquet part; its marker also says `more`."""
 
     def write(tmp: Path) -> dict[str, Any]:
         pq.write_table(table, tmp, compression="zstd")
-        return {"rows": table.num_rows}
+        return {"rows": table.num_rows, **more}
 
     put(path, write)

@@ -9,7 +9,8 @@ from typing import Any
 
 from saelab.errors import CheckpointError, FeatureIndexError
 
-FORMAT = 3
+FORMAT = 4
+READABLE = (3, 4)  # 3 lacks the map and the groups, which pages then say
 WEIGHTS = "sae_weights.safetensors"
 
 

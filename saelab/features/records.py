@@ -5,10 +5,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Label:
-    """What a feature stands for, and how well: F1 on held-out documents, if it was measured."""
+    """What a feature stands for, and how well: F1, precision and recall on held-out documents, if they were measured.
+
+    `threshold` is the activation above which the label holds, `covers` the share of the feature's summed activation
+    that lies above it. `kind` says where the label is from: "own" for a person's, "token", "after", "pair", "triple",
+    "place" or "syntax" for a rule's, None when whoever wrote it did not say.
+    """
 
     text: str
     f1: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    threshold: float | None = None
+    covers: float | None = None
+    kind: str | None = None
 
 
 @dataclass(frozen=True)

@@ -55,3 +55,9 @@ def mean(cursor: duckdb.DuckDBPyConnection, features: Sequence[int]) -> Float[Te
 def counts(cursor: duckdb.DuckDBPyConnection) -> Int[np.ndarray, "d_sae"]:
     """On how many of the indexed tokens each feature fires."""
     return np.asarray(cursor.execute("select count from features order by feature").fetchnumpy()["count"])
+
+
+def strongest(cursor: duckdb.DuckDBPyConnection, top: int) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+    """(feature, row of the peak) of every feature's `top` strongest contexts."""
+    found = cursor.execute("select feature::bigint as feature, row from examples where rank < ?", [top]).fetchnumpy()
+    return np.asarray(found["feature"]), np.asarray(found["row"])

@@ -7,11 +7,10 @@ import duckdb
 
 from saelab.errors import FeatureIndexError
 from saelab.features.records import FeatureRow, FeatureTable, Label
+from saelab.features.where import Where
 
 NUMBERS = ("feature", "count", "contexts", "density", "max", "mean", "std")
-_LABELLED = """features left join (
-    select unnest(?::integer[]) as feature, unnest(?::varchar[]) as label, unnest(?::double[]) as f1
-) using (feature)"""
+_KNOWN = "memory.main.known"
 ORDERS = (*NUMBERS, "cosine", "encoder_norm", "decoder_norm", "b_enc", "threshold", "label", "f1")
 
 
@@ -29,7 +28,7 @@ class FeatureFilter:
     label: str | None = None
     alive: bool | None = None
 
-    def conditions(self) -> list[tuple[str, Any]]:
+    def conditions(self) -> list[tuple[str, tuple[Any, ...]]]:
         """Each condition asked for, as SQL with one place to bind and its value."""
         asked = [
             ("density >= ?", self.min_density),
@@ -39,7 +38,7 @@ class FeatureFilter:
             ("contains(lower(label), lower(?))", self.label),
             ("(count > 0) = ?", self.alive),
         ]
-        return [(condition, value) for condition, value in asked if value is not None]
+        return [(condition, (value,)) for condition, value in asked if value is not None]
 
 
 def table(
@@ -48,20 +47,22 @@ def table(
     *,
     order: str,
     descending: bool,
-    where: FeatureFilter,
+    where: FeatureFilter | Where,
     limit: int | None,
     offset: int,
 ) -> FeatureTable:
-    """The features that pass `where`, sorted by `order`, equals by number; those without a value come last."""
+    """The features that pass `where`, sorted by `order`, equals by number; those without a value come last.
+
+    `cursor` sees features and labels as one table (`Generation.labelled`).
+    """
     if order not in ORDERS:
         raise FeatureIndexError(f"features cannot be sorted by {order!r}. Sort by one of: {', '.join(ORDERS)}.")
     asked = where.conditions()
     condition = " and ".join(text for text, _ in asked) or "true"
-    values = [list(labels), [each.text for each in labels.values()], [each.f1 for each in labels.values()]]
-    values += [value for _, value in asked]
-    total = cursor.execute(f"select count(*) from {_LABELLED} where {condition}", values).fetchone()
+    values = [value for _, bound in asked for value in bound]
+    total = cursor.execute(f"select count(*) from {_KNOWN} where {condition}", values).fetchone()
     rows = cursor.execute(
-        f"select feature, count, density, max, mean, cosine from {_LABELLED} where {condition} "
+        f"select feature, count, density, max, mean, cosine from {_KNOWN} where {condition} "
         f'order by "{order}" {"desc" if descending else "asc"} nulls last, feature limit ? offset ?',
         [*values, limit, offset],
     ).fetchall()

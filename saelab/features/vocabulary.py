@@ -9,15 +9,15 @@ class Vocabulary:
     """Token strings by id, read once per database; empty when the index was built without a language model."""
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        self._tokens = [token for (token,) in cursor.execute("select token from vocabulary order by id").fetchall()]
+        self.tokens = [token for (token,) in cursor.execute("select token from vocabulary order by id").fetchall()]
 
     def strings(self, ids: Sequence[int]) -> tuple[str, ...] | None:
         """The strings of `ids`, None when there are none. They are data, not HTML: whoever draws them escapes them."""
-        return tuple(map(self._tokens.__getitem__, ids)) if self._tokens else None
+        return tuple(map(self.tokens.__getitem__, ids)) if self.tokens else None
 
     def containing(self, text: str) -> list[int]:
         """The tokens whose string contains `text`, whatever its case."""
-        return [i for i, token in enumerate(self._tokens) if text.lower() in token.lower()]
+        return [i for i, token in enumerate(self.tokens) if text.lower() in token.lower()]
 
     def __getitem__(self, token: int) -> str:
-        return self._tokens[token]
+        return self.tokens[token]

@@ -25,9 +25,12 @@ from torch import Tensor
 
 from saelab.contracts import Progress, Silent
 from saelab.errors import InterventionError
+from saelab.intervene.controls import another_feature, as_far, as_far_along, random_direction
 from saelab.intervene.delta import ByRow, feature_edits
-from saelab.intervene.generate import readable
-from saelab.intervene.steer import MODES, Steer, refuse_silent, where_steered
+from saelab.intervene.generate import readable, under
+from saelab.intervene.modes import MODES
+from saelab.intervene.steer import Steer, refuse_silent, where_steered
+from saelab.intervene.text import counted, prompt_ids
 from saelab.lm import Edit, LanguageModel
 from saelab.metrics import kl_divergence
 from saelab.sae import SAE
@@ -97,17 +100,21 @@ def dose_curve(
     progress = progress or Silent()
     steers = [replace(steer, strength=strength) for strength in sorted(strengths)]
     refuse_silent(steers, torch.full((len(steers),), maximum))
-    ids = lm.prompt(prompt, chat)
-    counted = ~torch.isin(ids, torch.tensor(sorted(lm.special), dtype=ids.dtype, device=ids.device))
+    ids = prompt_ids(lm, prompt, chat, steps)
     other = another_feature(sae, steer.feature)
-    edits = _edits(sae, steers, maximum, other, counted)
+    edits = _edits(sae, steers, maximum, other, counted(lm, ids))
     rows = ids.expand(1 + len(WAYS) * len(steers), -1)
     target, kl = _next_token(lm, edits, rows, targets)
-    progress.start("dose curve", seeds, "continuations")
+    progress.start("dose curve", seeds * steps, "tokens")
     written: list[list[list[int]]] = []  # [seed][row] -> token ids
     for seed in range(seeds):
-        written.append(_written(lm, edits, rows, steps, temperature, seed))
-        progress.advance(1)
+        generating = lm.generate(rows, steps, temperature=temperature, seed=seed, stop=lm.special)
+        columns = []
+        for step in under(lm, [edits], generating):
+            columns.append(step.tokens)
+            progress.advance(1)
+        progress.advance(steps - len(columns))
+        written.append(_written(lm, columns, len(rows)))
     doses = tuple(
         _dose(lm, ids, way, one.strength, float(target[row]), float(kl[row]), [texts[row] for texts in written])
         for row, (way, one) in enumerate(((way, one) for way in WAYS for one in steers), start=1)
@@ -116,40 +123,27 @@ def dose_curve(
     return DoseCurve(prompt, replace(steer, strength=1.0), other, strings, seeds, doses)
 
 
-def another_feature(sae: SAE, feature: int) -> int:
-    """One of the others, drawn by the feature's number: the same control each time."""
-    if sae.cfg.d_sae == 1:
-        raise InterventionError("this SAE has one feature: there is no other one to compare with")
-    random = torch.Generator().manual_seed(feature)
-    drawn = int(torch.randint(sae.cfg.d_sae - 1, (1,), generator=random))
-    return drawn + (drawn >= feature)
-
-
 def _edits(
     sae: SAE, steers: Sequence[Steer], maximum: float, other: int, counted: Bool[Tensor, "prompt"]
 ) -> dict[str, Edit]:
     """Row 0 as the model is, then every strength of each way."""
-    device = sae.W_dec.device
-    gains, offsets = torch.tensor([MODES[one.mode](one.strength) for one in steers], device=device).unbind(dim=1)
-    gain = torch.cat([gains.new_zeros(1), gains.repeat(len(WAYS))]).view(-1, 1, 1)
-    offset = maximum * torch.cat([offsets.new_zeros(1), offsets.repeat(len(WAYS))]).view(-1, 1, 1)
-    where = where_steered([steers[0]], counted)
+    mode = MODES[steers[0].mode]
+    rows = torch.tensor([0.0, *[one.strength for one in steers] * len(WAYS)], device=sae.W_dec.device).view(-1, 1, 1)
+    top = torch.tensor(maximum, device=rows.device)
     return feature_edits(
-        sae, [steers[0].feature], lambda f: gain * f + offset, where, _ways(sae, len(steers), steers[0], other)
-    )
+        sae, [steers[0].feature], lambda v: mode.new(v, rows, top) - v, where_steered([steers[0]], counted),
+        _ways(sae, len(steers), steers[0], other), projected=torch.tensor([mode.projected], device=rows.device),
+    )  # fmt: skip
 
 
 def _ways(sae: SAE, n: int, steer: Steer, other: int) -> ByRow:
-    """The controls move as far as their rows would be steered; `other` to the side to which the feature was."""
-    W = sae.W_dec.detach()
-    drawn = torch.randn(W.shape[1], generator=torch.Generator().manual_seed(steer.feature)).to(W)
-    along, aside = (torch.nn.functional.normalize(one, dim=0) for one in (W[other], drawn))
+    """Row 0 stays; the controls move as far as their rows would be steered."""
+    W, aside = sae.W_dec.detach(), random_direction(sae, steer.feature)
 
     def by_row(delta: Tensor) -> Tensor:
-        random, others = delta[1 + n : 1 + 2 * n], delta[1 + 2 * n :]
-        side = (others @ W[steer.feature].to(delta)).sign().unsqueeze(-1)
-        far = others.norm(dim=-1, keepdim=True)
-        return torch.cat([delta[: 1 + n], random.norm(dim=-1, keepdim=True) * aside, side * far * along])
+        clean, steered, random, others = delta.split([1, n, n, n])
+        controls = [as_far(random, aside), as_far_along(others, W[steer.feature], W[other])]
+        return torch.cat([torch.zeros_like(clean), steered, *controls])
 
     return by_row
 
@@ -164,16 +158,10 @@ def _next_token(
     return logits.softmax(dim=-1)[:, list(targets)].sum(dim=-1), kl_divergence(logits[:1].expand_as(logits), logits)
 
 
-def _written(
-    lm: LanguageModel, edits: dict[str, Edit], rows: Tensor, steps: int, temperature: float, seed: int
-) -> list[list[int]]:
+def _written(lm: LanguageModel, columns: Sequence[Int[Tensor, "rows"]], rows: int) -> list[list[int]]:
     """Token ids that each row writes before its first special one."""
-    with lm.edited(edits):
-        columns = [
-            step.tokens for step in lm.generate(rows, steps, temperature=temperature, seed=seed, stop=lm.special)
-        ]
     found = []
-    for tokens in torch.stack(columns, dim=1).tolist() if columns else [[] for _ in rows]:
+    for tokens in torch.stack(list(columns), dim=1).tolist() if columns else [[] for _ in range(rows)]:
         end = next((i for i, token in enumerate(tokens) if token in lm.special), len(tokens))
         found.append(tokens[:end])
     return found

@@ -4,10 +4,10 @@ The model is the Hugging Face one, unchanged in its weights: TransformerLens' br
 modules and folds nothing (no `enable_compatibility_mode`), so that what is harvested is what the model computes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import torch
@@ -26,13 +26,14 @@ from saelab.lm.tokens import Tokens
 class LanguageModel:
     """Load with `LanguageModel.load("pico")`. Sites are named as in saelab.lm.sites; short names are accepted.
 
-    Hooks belong to the model, not to a thread: whoever edits or reads it while another thread may do so too
-    holds `lock` meanwhile.
+    Hooks belong to the model, not to a thread, so one thread at a time reads it or edits it: every pass and every
+    `edited` block holds `lock`, which a thread that has it may take again. Who wants several passes with nothing in
+    between holds it around them.
     """
 
     def __init__(self, bridge: Any, tokenizer: Any, name: str, fingerprint: str) -> None:
         self.bridge, self.tokenizer, self.name, self.fingerprint = bridge, tokenizer, name, fingerprint
-        self.lock = Lock()
+        self.lock = RLock()
         self._hf = bridge.original_model
         self._tokens = Tokens(tokenizer)
         self._start = 0  # absolute position of the first token of the forward pass under way
@@ -116,7 +117,7 @@ class LanguageModel:
             if len(read) == len(points):
                 raise Enough
 
-        with ExitStack() as stack:
+        with self.lock, ExitStack() as stack:
             for site, point in points.items():
                 stack.enter_context(hooked(point, partial(keep, site)))
             with suppress(Enough):
@@ -140,7 +141,7 @@ class LanguageModel:
             read[site] = tensor if tensor.requires_grad else tensor.requires_grad_()  # the weights do not
             return tensor  # z comes as a reshaped copy: only what is handed back goes on
 
-        with ExitStack() as stack:
+        with self.lock, ExitStack() as stack:
             for site, point in points.items():
                 stack.enter_context(hooked(point, partial(keep, site)))
             logits = self._run(ids).logits[:, :-1]
@@ -153,10 +154,32 @@ class LanguageModel:
         gradients = {site: flat(gradient) for site, gradient in zip(points, found, strict=True)}
         return {site: flat(read[site].detach()) for site in points}, gradients
 
+    @torch.enable_grad()
+    def gradient(
+        self,
+        ids: Int[Tensor, "batch tokens"],
+        site: str,
+        target: Callable[[Tensor], Tensor],
+        edits: Mapping[str, Edit] | None = None,
+    ) -> Float[Tensor, "batch tokens _"]:
+        """d target(logits [batch, tokens, vocab]) / d what stands at `site`, over every path from there on.
+
+        `edits` are applied before; the gradient is taken where they leave the site.
+        """
+        added: list[Tensor] = []
+
+        def mark(x: Tensor, start: int) -> Tensor:
+            added[:] = [torch.zeros_like(x, requires_grad=True)]
+            return x + added[0]
+
+        with self.edited(edits or {}), self.edited({site: mark}):
+            value = target(self._run(ids).logits.float())
+        return torch.autograd.grad(value, added)[0]
+
     @contextmanager
     def edited(self, edits: Mapping[str, Edit]) -> Iterator[None]:
         """Inside the block, every pass through the model has `edits` applied; edits at one site follow each other."""
-        with ExitStack() as stack:
+        with self.lock, ExitStack() as stack:
             for site, edit in edits.items():
                 stack.enter_context(self._edited(site, edit))
             yield
@@ -223,8 +246,9 @@ class LanguageModel:
             raise ModelError(
                 f"{start + ids.shape[1]} tokens were given to {self.name}, which takes 1 to {self.context} at once."
             )
-        self._start = start
-        return self._hf(input_ids=ids.to(self.device), past_key_values=cache, use_cache=keep_cache)
+        with self.lock:
+            self._start = start
+            return self._hf(input_ids=ids.to(self.device), past_key_values=cache, use_cache=keep_cache)
 
     @torch.inference_mode()
     def _step(self, ids: Tensor, cache: Any, start: int) -> tuple[Tensor, Any]:

@@ -1,13 +1,17 @@
-"""Measure claims, one after the other; runs that several claims share are trained once."""
+"""Measure claims, as many at a time as there are workers; a worker trains once what several of its claims share."""
 
 import json
+import multiprocessing
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
+
+import torch
 
 from saelab.contracts import Progress, Silent
 from saelab.errors import ConfigError
@@ -16,6 +20,15 @@ from saelab.prove.claim import Claim
 from saelab.prove.claims import CLAIMS
 
 FORMAT = 1
+Task = tuple[int, list[str]]  # a seed, and the claims to be measured with it
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One number of one claim with one seed, and the seconds it took."""
+
+    value: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -63,19 +76,70 @@ class Proved:
 
 
 def prove(
-    names: Sequence[str] = (), fast: bool = True, seeds: int | None = None, progress: Progress | None = None
+    names: Sequence[str] = (),
+    fast: bool = True,
+    seeds: int | None = None,
+    progress: Progress | None = None,
+    workers: int = 1,
 ) -> Proved:
     """Measure the claims that `names` name, by claim or by variant; all of them when there are none.
 
     `fast` leaves out the slow ones that are not named themselves; `seeds` replaces every claim's own number.
+    `workers` processes share the runs, one thread each: the steps are too small for a second thread to help them.
     Raises ConfigError for a name that is neither.
     """
-    keep_freed_memory()
     progress = progress or Silent()
     wanted = chosen(names, fast)
-    progress.start("measuring claims", sum(seeds or claim.seeds for claim in wanted), "runs")
-    rows = [_measured(claim, seeds or claim.seeds, progress) for claim in wanted]
-    return Proved(rows)
+    runs = {claim.name: seeds or claim.seeds for claim in wanted}
+    progress.start("measuring claims", sum(runs.values()), "runs")
+    found: dict[str, dict[int, Measured]] = {claim.name: {} for claim in wanted}
+    for seed, measured in _measured(tasks(wanted, runs), workers):
+        for name, one in measured.items():
+            found[name][seed] = one
+        progress.advance(len(measured))
+    return Proved([_row(claim, [found[claim.name][seed] for seed in range(runs[claim.name])]) for claim in wanted])
+
+
+def tasks(wanted: Sequence[Claim], runs: Mapping[str, int]) -> list[Task]:
+    """Claims of one variant, which share trainings, go to one worker seed by seed; the longest first."""
+    variants = list(dict.fromkeys(claim.variant for claim in wanted))
+    made = [
+        (seed, names)
+        for variant in variants
+        for seed in range(max(runs.values()))
+        if (names := [claim.name for claim in wanted if claim.variant == variant and seed < runs[claim.name]])
+    ]
+    return sorted(made, key=lambda task: -len(task[1]))
+
+
+def _measured(made: list[Task], workers: int) -> Iterator[tuple[int, dict[str, Measured]]]:
+    """Every task's seed and what was measured, as they come to an end."""
+    if workers == 1:
+        keep_freed_memory()
+        yield from ((seed, _measure(seed, names)) for seed, names in made)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _begin) as pool:
+        waiting = {pool.submit(_measure, seed, names): seed for seed, names in made}
+        try:
+            yield from ((waiting[done], done.result()) for done in as_completed(waiting))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """What each worker does first."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+
+
+def _measure(seed: int, names: Sequence[str]) -> dict[str, Measured]:
+    measured = {}
+    for name in names:
+        started = time.monotonic()
+        value = float(CLAIMS[name].measure(seed))
+        measured[name] = Measured(value, time.monotonic() - started)
+    return measured
 
 
 def chosen(names: Sequence[str], fast: bool) -> list[Claim]:
@@ -94,16 +158,13 @@ def chosen(names: Sequence[str], fast: bool) -> list[Claim]:
     ]
 
 
-def _measured(claim: Claim, seeds: int, progress: Progress) -> ProvedClaim:
-    started, values = time.monotonic(), []
-    for seed in range(seeds):
-        values.append(float(claim.measure(seed)))
-        progress.advance(1)
-    measured = mean(values)
+def _row(claim: Claim, measured: Sequence[Measured]) -> ProvedClaim:
+    values = [one.value for one in measured]
+    average = mean(values)
     return ProvedClaim(
-        claim.name, claim.variant, claim.bed, claim.says, str(claim.target), measured,
-        stdev(values) if len(values) > 1 else None, seeds, values, claim.target.holds(measured), claim.note,
-        claim.source, time.monotonic() - started, datetime.now(timezone.utc).date().isoformat(),
+        claim.name, claim.variant, claim.bed, claim.says, str(claim.target), average,
+        stdev(values) if len(values) > 1 else None, len(values), values, claim.target.holds(average), claim.note,
+        claim.source, sum(one.seconds for one in measured), datetime.now(timezone.utc).date().isoformat(),
     )  # fmt: skip
 
 

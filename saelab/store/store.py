@@ -149,6 +149,15 @@ class Store:
         numbers = range(len(self.shard_rows(split)))
         return pa.concat_tables([shard.read_meta(self._checked(split, self.sites[0], n)) for n in numbers])
 
+    def columns(self, names: Sequence[str], split: str = "train") -> pa.Table:
+        """Some of doc, pos, ctx, token and norm of every row, in order.
+
+        For pages: no checksum is computed, which would read every row's activations; `tokens` computes them.
+        """
+        numbers = range(len(self.shard_rows(split)))
+        paths = [shard_path(self.path, split, self.sites[0], number) for number in numbers]
+        return pa.concat_tables([pq.read_table(path, columns=list(names)) for path in paths])
+
     def documents(self, split: str = "train") -> dict[int, str]:
         """Names of the documents by their number in the split."""
         path = documents_path(self.path, self._require_split(split))

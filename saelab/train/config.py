@@ -107,8 +107,20 @@ class TrainConfig(Settings):
     )
     train: OptimiserConfig = OptimiserConfig.model_validate({})
     eval_every: int = Field(250_000, ge=0, description="Rows between two looks at held-out rows; 0: at the end only.")
+    keep: int = Field(
+        0,
+        ge=0,
+        description="Keep a checkpoint at every so many looks at held-out rows, as NAME.step-N beside the last one; "
+        "0: the last alone.",
+    )
     heldout_rows: int = Field(8192, gt=0, description="Held-out rows looked at.")
     log_every: int = Field(10, gt=0, description="Steps between two lines of metrics.jsonl.")
     save_minutes: float = Field(5.0, ge=0, description="Between two saves of the state that resuming needs.")
     out: Path | None = Field(None, description="Folder of the checkpoints; null: `sae` beside the store.")
     name: str | None = Field(None, description="Folder of the checkpoint in `out`; null: from variant and size.")
+
+    @model_validator(mode="after")
+    def _keeps_at_looks(self) -> "TrainConfig":
+        if self.keep and not self.eval_every:
+            raise ValueError(f"keep = {self.keep} counts looks at held-out rows, but eval_every = 0 takes none")
+        return self

@@ -20,8 +20,12 @@ def default_learning_rate(d_sae: int, rows: int) -> float:
 
 
 def default_dead_after(rows: int) -> int:
-    """A tenth of the run, and at most the 10 M rows that long runs use: a feature must have time to come back."""
-    return max(1, min(10_000_000, rows // 10))
+    """A 75th of the run, at most the 10 M rows that long runs use, and at least a few batches (8192 rows).
+
+    The sooner a feature counts as dead, the more of the run AuxK has to bring it back. Runs that are shorter still take
+    a tenth of theirs.
+    """
+    return max(1, min(rows // 10, 8192), min(10_000_000, rows // 75))
 
 
 def resolve_precision(name: str, device: str) -> str:

@@ -20,7 +20,7 @@ from saelab.train.sites import JOINER, choose_sites, layer_settings, listed, ove
 from saelab.train.start import continued
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-NEUTRAL = {"store", "out", "name", "save_minutes"}  # settings that do not change what comes out
+NEUTRAL = {"store", "out", "name", "save_minutes", "keep"}  # settings that do not change what comes out
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,13 @@
-"""training.json: which run a folder holds, whether it is finished, and what came out. Written first and last."""
+"""training.json: which run a folder holds, whether it is finished, and what came out. Written first and last.
+
+A checkpoint kept on the way lies beside the run's folder, as NAME.step-N, and is one as any other: what reads
+checkpoints reads it while the training still runs. Its training.json also says `step`.
+"""
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
@@ -9,6 +15,7 @@ from saelab.atomic import write_json
 from saelab.config import write_yaml
 from saelab.errors import ConfigError
 from saelab.train.config import OptimiserConfig
+from saelab.train.evaluate import Figures
 from saelab.train.metrics_log import read_metrics
 from saelab.train.normalise import CACHE
 from saelab.train.plans import Plan
@@ -16,6 +23,7 @@ from saelab.train.sites import SCALES, listed
 from saelab.train.trainee import Trainee
 
 RECORD = "training.json"
+KEPT = ".step-"
 
 
 def read_record(plan: Plan) -> dict[str, Any] | None:
@@ -61,15 +69,39 @@ def finish(trainee: Trainee, about_sites: Mapping[str, Any]) -> None:
     """Write the checkpoint in raw units, its settings as resolved, and training.json last of all."""
     plan = trainee.plan
     looks = [line["heldout"] for line in read_metrics(trainee.log.path) if "heldout" in line]
+    _write(trainee, plan.folder, {"heldout": looks[-1] if looks else None}, about_sites)
+
+
+def keeps(trainee: Trainee) -> bool:
+    """Whether the look that is due now is one at which a checkpoint is kept; the last is kept anyway."""
+    cfg = trainee.plan.cfg
+    return cfg.keep > 0 and not trainee.finished and trainee.rows // cfg.eval_every % cfg.keep == 0
+
+
+def keep(trainee: Trainee, figures: Figures | None, about_sites: Mapping[str, Any]) -> Path:
+    """Write the checkpoint as it is at this step, with the figures of the look just taken; its folder."""
+    folder = kept_folder(trainee.plan.folder, trainee.step)
+    heldout = figures and {**asdict(figures), "dead_in_training": trainee.dead_in_training()}
+    _write(trainee, folder, {"heldout": heldout, "step": trainee.step}, about_sites)
+    return folder
+
+
+def kept_folder(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step is kept."""
+    return folder.with_name(f"{folder.name}{KEPT}{step}")
+
+
+def _write(trainee: Trainee, folder: Path, more: Mapping[str, Any], about_sites: Mapping[str, Any]) -> None:
+    plan = trainee.plan
     outcome = {
         "rows": trainee.rows,
-        "heldout": looks[-1] if looks else None,
+        **more,
         "dead_in_training": trainee.dead_in_training(),
         "scale": trainee.normalisation.scale,
     }
-    trainee.folded().save(plan.folder, metadata={**_metadata(plan, outcome), **about_sites})
-    write_yaml(plan.folder / "train.yaml", plan.cfg)
-    write_json(plan.folder / RECORD, {"format": 1, "finished": True, "settings": plan.identity(), **outcome})
+    trainee.folded().save(folder, metadata={**_metadata(plan, outcome), **about_sites})
+    write_yaml(folder / "train.yaml", plan.cfg)
+    write_json(folder / RECORD, {"format": 1, "finished": True, "settings": plan.identity(), **outcome})
 
 
 def _metadata(plan: Plan, outcome: dict[str, Any]) -> dict[str, Any]:

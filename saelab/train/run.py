@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,11 +14,12 @@ from saelab.process import keep_freed_memory
 from saelab.sae import MODELS, Replacement
 from saelab.train.config import TrainConfig
 from saelab.train.data import RowSource, rows_of
+from saelab.train.evaluate import Figures
 from saelab.train.initialise import initialise
 from saelab.train.loop import Pass
 from saelab.train.normalise import normalisation_of
 from saelab.train.plans import Plan, plans
-from saelab.train.record import abandon, begin, finish, finished, read_record
+from saelab.train.record import abandon, begin, finish, finished, keep, keeps, read_record
 from saelab.train.sites import about_sites, in_units, over_sites, places
 from saelab.train.trainee import Trainee
 
@@ -64,9 +66,16 @@ def _train(unfinished: Sequence[Plan], source: RowSource, progress: Progress) ->
         for plan in unfinished:
             abandon(plan)
         raise
-    Pass(trainees, source, progress).run(look)
+    Pass(trainees, source, progress).run(partial(_look, source, look))
     for trainee in trainees:
         finish(trainee, about_sites(source, trainee.plan.site, trainee.plan.target))
+
+
+def _look(source: RowSource, look: Callable[[Trainee], Figures | None], trainee: Trainee) -> None:
+    """Look at held-out rows, and keep a checkpoint where one is due."""
+    figures = look(trainee)
+    if keeps(trainee):
+        keep(trainee, figures, about_sites(source, trainee.plan.site, trainee.plan.target))
 
 
 def _trainees(unfinished: Sequence[Plan], source: RowSource) -> list[Trainee]:
@@ -80,7 +89,7 @@ def _trainees(unfinished: Sequence[Plan], source: RowSource) -> list[Trainee]:
     return trainees
 
 
-def _looker(source: RowSource, plan: Plan, progress: Progress) -> Callable[[Trainee], object]:
+def _looker(source: RowSource, plan: Plan, progress: Progress) -> Callable[[Trainee], Figures | None]:
     """What looks at held-out rows, in raw units; where there are none it says so once and looks at nothing."""
     heldout = source.heldout(plan.sites, plan.cfg.heldout_rows)
     if heldout is None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from saelab.contracts import Batch
 from saelab.errors import TrainError
 from saelab.kernels.backend import backend
+from saelab.process import reseed
 from saelab.sae import MODELS, SAE
 from saelab.train.evaluate import Figures, evaluate
 from saelab.train.metrics_log import MetricsLog
@@ -59,7 +60,7 @@ class Trainee:
 
     def descend(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """One step of the optimiser: the loss and its terms before it."""
-        torch.manual_seed(self.cfg.seed * 1_000_003 + self.step + 1)
+        reseed(self.cfg.seed * 1_000_003 + self.step + 1, self.cfg.device)
         with self.optimiser.gradients(), keeping(self.sae, self._k()):
             terms = self.sae.loss_terms(batch, self.step)
             loss = torch.stack(list(terms.values())).sum()

@@ -103,8 +103,8 @@ def test_from_the_table_to_a_feature_to_steered_text_that_streams(address, page)
     page.get_by_role("button", name="Generate").click()
     page.get_by_text("20 tokens in").wait_for()
     seen = page.evaluate("() => [...window.seen]")
-    assert max(seen) == 40  # 20 of each
-    assert len([count for count in seen if 0 < count < 40]) >= 1  # some were there before the others
+    assert max(seen) == 80  # 20 of each of the four rows
+    assert len([count for count in seen if 0 < count < 80]) >= 1  # some were there before the others
     assert "text=def" in page.url
 
     elsewhere = [url for url in page.asked if not url.startswith((address, "data:", "blob:"))]
@@ -115,3 +115,38 @@ def test_a_link_to_a_feature_opens_it_with_everything_around_it(address, page):
     page.goto(f"{address}/feature?feature=3")
     page.get_by_role("heading", name="Feature 3").wait_for()
     page.get_by_role("link", name="Overview").wait_for()
+
+
+def test_from_a_token_to_a_feature_that_is_named_to_a_span_of_a_text_and_a_contrast(address, page, index):
+    page.goto(f"{address}/search?q=f")
+    table = page.get_by_test_id("stDataFrame").locator(".dvn-scroller")
+    table.click(position={"x": 16, "y": 45})  # the box before the first row
+    page.get_by_role("button", name="Name it").click()
+    page.get_by_label("Label").fill("<img src=x> mine")
+    page.get_by_role("button", name="Keep").click()
+    page.get_by_test_id("stMarkdownContainer").get_by_text("<img src=x> mine").first.wait_for()
+    assert [note.label for note in index.notebook.notes.values()] == ["<img src=x> mine"]
+    with page.expect_download() as exported:
+        page.get_by_role("button", name="HTML").click()
+    assert "&lt;img src=x&gt; mine" in exported.value.path().read_text(encoding="utf-8")
+
+    page.goto(f"{address}/try?text=def%20area")
+    first, last = (page.locator(f".sl-pick [data-i='{i}']") for i in (1, 3))
+    first.hover()
+    page.mouse.down()
+    last.hover()
+    page.mouse.up()
+    page.get_by_text("features fire on 3 tokens").wait_for()
+    assert "span=1-3" in page.url
+
+    page.goto(f"{address}/contrast")
+    page.get_by_label("Set A").fill("aaa\naba\naa")
+    page.get_by_label("Set B").fill("zz\nzyz\nzzz")
+    page.get_by_role("button", name="Compare").click()
+    page.get_by_text("3 texts in A, 3 in B").wait_for()
+    page.get_by_text("strongest in A").or_(page.get_by_text("It fires in no text of A")).first.wait_for()
+
+    elsewhere = [url for url in page.asked if not url.startswith((address, "data:", "blob:"))]
+    assert not elsewhere
+    for file in index.path.glob("notes*"):
+        file.unlink()

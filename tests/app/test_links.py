@@ -29,18 +29,6 @@ def test_features_are_read_as_people_type_them():
     assert links.features("1, 99, x", 20, 8) == ([1], "No such feature: 99, x. There are features 0 to 19.")
 
 
-def test_a_steering_recipe_survives_the_address():
-    recipe = {12: 2.0, 4: -1.5, 0: 0.25}
-    assert links.steers(links.steering(recipe), 20, 8) == (recipe, None)
-
-
-@pytest.mark.parametrize("raw", ["12", "12:", "12:x", "99:1", "1:nan", "1:inf", "1:1e9", "1:11", ";", "1:1;drop table"])
-def test_a_broken_recipe_is_left_out_with_a_note(raw):
-    found, note = links.steers(raw, 20, 8)
-    assert found == {}
-    assert "left out" in note
-
-
 def test_a_number_out_of_bounds_and_a_word_nobody_knows_become_defaults():
     assert links.number("seed", "7", 0.0, 9.0, 0.0) == (7.0, None)
     assert links.number("seed", "70", 0.0, 9.0, 1.0)[0] == 1

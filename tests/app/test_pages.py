@@ -131,7 +131,7 @@ def test_steering_writes_both_texts_and_the_link_that_repeats_it(open_page, busi
     assert not app.exception
     assert not app.error
     assert any("4 tokens in" in each.value and "seed 3" in each.value for each in app.caption)
-    assert html(app).count('data-v="p = ') == 8
+    assert html(app).count('data-v="p = ') == 16  # default, steered, and the two controls
     assert app.query_params["steer"] == f"{busiest}:2"
     assert app.query_params["seed"] == "3"
 
@@ -141,7 +141,8 @@ def test_a_dose_curve_has_its_controls_beside_it(open_page, busiest):
     next(button for button in page.button if button.label == "Dose curve").click().run()
     assert not page.exception
     assert any("Dose curve of feature" in one.value for one in page.subheader)
-    written = page.dataframe[0].value
+    equal, written = page.dataframe[0].value, page.dataframe[1].value
+    assert set(equal["way"]) == {"random direction", "another feature"}
     assert len(written) == 27 and set(written["way"]) == {"the feature", "random direction", "another feature"}
 
 
@@ -183,7 +184,7 @@ def test_a_text_longer_than_the_model_reads_is_refused_in_words(open_page, busie
 
 def test_a_page_that_waits_too_long_says_that_another_computes(open_page, monkeypatch):
     monkeypatch.setattr(state, "PATIENCE", 0.01)
-    with state._computing:
+    with state.turns.mine(patience=1.0):
         app = open_page("try_text", text="abc")
     assert "another page has been computing" in app.error[0].value
 

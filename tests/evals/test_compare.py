@@ -2,6 +2,7 @@
 
 import copy
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -59,6 +60,17 @@ def test_saes_that_differ_in_their_seed_alone_are_averaged(found):
     fvus = [row.figures.fvu for row in found.rows]
     assert figures[columns[2:].index("FVU")] == pytest.approx(sum(fvus) / 2)
     assert figures[columns[2:].index("FVU") + 1] == pytest.approx(abs(fvus[0] - fvus[1]) / 2**0.5)
+
+
+def test_labels_are_counted_where_they_are_asked_for(found, two, lm, store, monkeypatch):
+    assert "labels" not in found.table()[0] and "labels" not in found.by_settings()[0]
+    good = iter((3, 8))
+    monkeypatch.setattr("saelab.evals.compare.syntax.run", lambda *given: SimpleNamespace(good=next(good)))
+    counted = compare(two, lm, store, tokens=150, labels=True)
+    assert [row[counted.table()[0].index("labels")] for row in counted.table()[1]] == [3, 8]
+    columns, (means,) = counted.by_settings()
+    assert means[columns.index("labels")] == 5.5
+    assert any("labels" in line for line in counted.notes())
 
 
 def test_names_are_short_where_they_can_be(tmp_path):

@@ -146,7 +146,7 @@ def test_an_index_of_other_weights_is_refused_with_the_way_out(rebuild):
 
 def test_an_index_of_another_format_is_refused(rebuild, monkeypatch):
     index = rebuild([[1.0]], [0])
-    monkeypatch.setattr(generation, "FORMAT", 99)
+    monkeypatch.setattr(generation, "READABLE", (99,))
     with pytest.raises(FeatureIndexError, match="this saelab reads 99"):
         Index.open(index.path)
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from saelab.errors import InterventionError, SiteError
-from saelab.intervene import ablate
+from saelab.intervene import ablate, replaced, spliced
+from saelab.metrics import kl_divergence
 
 LAST = "blocks.2.hook_resid_post"
 
@@ -127,5 +128,73 @@ def test_a_site_the_model_does_not_have_is_refused(lm, sae_at, ids):
 
 
 def test_an_unknown_ablation_is_refused(lm, sae, ids):
-    with pytest.raises(InterventionError, match="no ablation 'noise': use zero or mean"):
+    with pytest.raises(InterventionError, match="no ablation 'noise': use zero, mean, firing-mean, resample"):
         ablate(lm, sae, [1], ids, mode="noise")
+
+
+def test_ablating_nothing_changes_nothing_whatever_the_rest_is(lm, sae, ids):
+    sae.b_enc.data[3] = -100.0  # it never fires
+    for keep in (True, False):
+        result = ablate(lm, sae, [3], ids, keep_error=keep)
+        for effect in (result.full, result.direct):
+            assert max(map(abs, effect.kl)) < 1e-5
+            assert max(abs(change) for change in (*effect.logit[:-1], *effect.loss[:-1])) < 1e-5
+
+
+def test_all_features_ablated_without_the_error_is_the_run_of_an_sae_that_gives_nothing(lm, sae, ids):
+    site = sae.metadata["hook_name"]
+    result = ablate(lm, sae, list(range(16)), ids, keep_error=False)
+    counts = (ids != lm.bos)[None]
+    with lm.edited(replaced(site, sae.b_dec.detach(), counts)):
+        nothing = lm.logits(ids[None])[0]
+    with lm.edited(spliced(sae, counts)):
+        reference = lm.logits(ids[None])[0]
+    assert result.full.kl == pytest.approx(kl_divergence(reference, nothing).tolist(), abs=1e-4)
+    assert result.splice_kl == pytest.approx(kl_divergence(lm.logits(ids[None])[0], reference).tolist(), abs=1e-4)
+    change = (nothing - reference)[:-1].gather(1, ids[1:, None])[:, 0]
+    assert result.full.logit[:-1] == pytest.approx(change.tolist(), abs=1e-4)
+    assert max(result.full.kl) > 1e-3
+
+
+@pytest.mark.parametrize("keep_error", [True, False])
+@pytest.mark.parametrize("mode", ["zero", "mean", "firing-mean", "resample"])
+def test_the_last_residual_s_direct_effect_is_its_full_effect_in_every_mode(lm, sae_at, ids, mode, keep_error):
+    sae = sae_at(LAST)
+    more = {"means": torch.tensor([1.5])} if mode.endswith("mean") else {"source": lm.prompt("import os, sys")}
+    result = ablate(lm, sae, [busiest(lm, sae, ids)], ids, mode=mode, keep_error=keep_error, **more)
+    assert result.full.kl == pytest.approx(result.direct.kl, abs=1e-4)
+    assert result.full.logit[:-1] == pytest.approx(result.direct.logit[:-1], abs=1e-4)
+
+
+def test_resampling_puts_in_activations_of_the_other_text(lm, sae, ids):
+    site, feature, source = sae.metadata["hook_name"], busiest(lm, sae, ids), lm.prompt("import os, sys")
+    there = sae.encode(lm.activations(source[None], [site])[site][0, 1:]).detach()[:, feature]
+    drawn = torch.randint(len(there), (len(ids),), generator=torch.Generator().manual_seed(5))
+    f = sae.encode(lm.activations(ids[None], [site])[site][0]).detach()[:, feature]
+    change = ((there[drawn] - f) * (ids != lm.bos))[:, None] * sae.W_dec.detach()[feature]
+    with lm.edited({site: lambda x, start: x + change}):
+        resampled = lm.logits(ids[None])[0]
+    result = ablate(lm, sae, [feature], ids, mode="resample", source=source, seed=5)
+    assert result.full.kl == pytest.approx(kl_divergence(lm.logits(ids[None])[0], resampled).tolist(), abs=1e-4)
+    again, other = (ablate(lm, sae, [feature], ids, mode="resample", source=source, seed=seed) for seed in (5, 6))
+    assert again == result != other
+
+
+def test_a_token_that_is_named_is_followed_at_every_position(lm, sae, ids):
+    feature = busiest(lm, sae, ids)
+    result = ablate(lm, sae, [feature], ids, target=40, top=lm.n_vocab)
+    last = next(one.logit for one in result.full.raised[-1] if one.id == 40)
+    assert result.full.logit[-1] == pytest.approx(last, abs=1e-6)
+    assert result.target == lm.token_strings([40])[0]
+
+
+def test_a_text_the_model_cannot_read_at_once_is_refused(lm, sae):
+    with pytest.raises(InterventionError, match="the text has 41 tokens, but .* reads 32 at once"):
+        ablate(lm, sae, [1], lm.prompt("a" * 40))
+
+
+def test_resampling_from_nothing_is_refused(lm, sae, ids):
+    with pytest.raises(InterventionError, match="takes activations from another text: give one"):
+        ablate(lm, sae, [1], ids, mode="resample")
+    with pytest.raises(InterventionError, match="the other text has no tokens"):
+        ablate(lm, sae, [1], ids, mode="resample", source=lm.prompt(""))

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from saelab.errors import InterventionError
-from saelab.intervene import Steer, dose_curve, steer, steering_edits
-from saelab.intervene.dose import another_feature, repetition
+from saelab.intervene import Steer, Steering, SteerRequest, at_equal_kl, dose_curve, steer, steering_edits
+from saelab.intervene.controls import another_feature
+from saelab.intervene.dose import Dose, DoseCurve, repetition
 
 PROMPT, MAXIMUM = "def f(x):", 3.0
 
@@ -28,8 +29,8 @@ def test_every_way_has_every_strength_in_order(found):
 
 def test_the_feature_s_rows_are_those_of_steering_alone(lm, sae, found):
     for one in found.of("feature"):
-        alone = steer(lm, sae, [Steer(5, one.strength)], torch.tensor([MAXIMUM]), PROMPT, steps=4, seed=1)
-        assert one.texts[1] == alone.steered
+        steering = Steering(sae, (Steer(5, one.strength),), torch.tensor([MAXIMUM]))
+        assert one.texts[1] == steer(lm, [steering], SteerRequest(PROMPT, 4, seed=1)).row("steered").text
         ids = lm.prompt(PROMPT)
         edits = steering_edits(sae, [Steer(5, one.strength)], torch.tensor([MAXIMUM]), ids != lm.bos)
         with lm.edited(edits):
@@ -81,3 +82,16 @@ def test_what_cannot_be_steered_is_refused(lm, sae):
         dose_curve(lm, sae, Steer(5, 1.0), MAXIMUM, PROMPT, [])
     with pytest.raises(InterventionError, match="never fired"):
         dose_curve(lm, sae, Steer(5, 1.0), 0.0, PROMPT, [7])
+
+
+def test_a_control_is_set_beside_the_feature_where_it_moves_the_prediction_as_far():
+    def dose(way, strength, kl, target):
+        return Dose(way, strength, target, kl, None, 0.0, ("",))
+
+    doses = (dose("feature", -1.0, 0.5, 0.0), dose("feature", 0.0, 0.0, 0.1), dose("feature", 1.0, 2.0, 0.5),
+             dose("random", -1.0, 0.5, 0.1), dose("random", 1.0, 1.0, 0.2),
+             dose("other", 1.0, 3.0, 0.4))  # fmt: skip
+    random, other = at_equal_kl(DoseCurve("", Steer(5, 1.0), 6, ("a",), 1, doses))
+    assert random.feature == pytest.approx(0.3)  # half of the way from 0.1 to 0.5
+    assert random.above == pytest.approx(0.1)
+    assert (other.feature, other.above) == (None, None)  # the feature never moves it as far

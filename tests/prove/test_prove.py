@@ -9,7 +9,7 @@ from saelab.cli import main
 from saelab.errors import ConfigError
 from saelab.prove import CLAIMS, AtLeast, AtMost, Claim, prove, read_proofs
 from saelab.prove.fit import fit
-from saelab.prove.run import chosen
+from saelab.prove.run import chosen, tasks
 from saelab.sae import VARIANTS
 from saelab.synthetic import BEDS
 
@@ -30,7 +30,7 @@ def test_every_variant_has_a_claim_and_every_claim_a_bed():
     assert {one.variant for one in CLAIMS.values()} >= set(VARIANTS)
     for name, one in CLAIMS.items():
         assert one.name == name and name.startswith(f"{one.variant}-")
-        assert set(one.bed.split(", ")) <= set(BEDS)
+        assert set(one.bed.split(", ")) <= {*BEDS, "pico"}
         assert one.seeds >= 3 and one.source and one.says
 
 
@@ -39,6 +39,18 @@ def test_means_and_spreads_are_over_seeds(three):
     assert (first.measured, first.spread, first.values) == (0.5, 0.5, [0.0, 0.5, 1.0])
     assert first.passed and second.passed  # a bound that is met exactly is kept
     assert prove(["x-one"], seeds=1).rows[0].spread is None
+
+
+def test_claims_of_one_variant_share_a_worker_seed_by_seed(three):
+    wanted = chosen([], fast=False)
+    assert tasks(wanted, {"x-one": 2, "x-two": 1, "y-slow": 1}) == [(0, ["x-one", "x-two", "y-slow"]), (1, ["x-one"])]
+    other = [*wanted, claim("z", measure=float)]
+    assert len(tasks(other, {one.name: 3 for one in other})) == 3  # one variant: one task a seed
+
+
+def test_two_workers_measure_what_one_does():
+    alone, shared = (prove(["topk-floor"], workers=workers).rows[0] for workers in (1, 2))
+    assert shared.values == pytest.approx(alone.values, abs=1e-6) and shared.seeds == 3
 
 
 def test_a_claim_that_fails_says_so(three):
@@ -66,7 +78,7 @@ def test_a_run_is_a_pure_function_of_its_seed_and_trained_once():
 
 def test_the_command_prints_writes_and_tells_by_its_exit_code(monkeypatch, capsys, tmp_path, three):
     out = tmp_path / "new" / "proofs.json"
-    monkeypatch.setattr(sys, "argv", ["saelab", "prove", "x-one", "--seeds", "1", "--json", str(out)])
+    monkeypatch.setattr(sys, "argv", ["saelab", "prove", "x-one", "--seeds", "1", "--workers", "1", "--json", str(out)])
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 1

@@ -25,6 +25,7 @@ def test_codes_double_up_to_all_features():
     assert settings(k0=8).codes == [8, 16, 32, 40]
     assert settings(k0=10).codes == [10, 20, 40]
     assert settings(k0=40).codes == [40]
+    assert settings().codes == [40]  # fewer than the 64 there would be
     with pytest.raises(ConfigError, match="k0 = 41 features per row, but d_sae = 40"):
         build(k0=41)
     with pytest.raises(ConfigError, match="lower inference_k or raise d_sae"):

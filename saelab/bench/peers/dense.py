@@ -83,6 +83,10 @@ class Training:
     def b_enc(self) -> Tensor:
         return self.b_enc_.data
 
+    def active(self, x: Tensor) -> Tensor:
+        with torch.no_grad(), self._products():
+            return (self._encode(x) > 0).sum(dim=1)
+
     def reproduce(self, x: Tensor) -> Tensor:
         with torch.no_grad(), self._products():
             return (self._encode(x) @ self.W_dec + self.b_dec).float()

@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 from dictionary_learning.trainers.batch_top_k import BatchTopKTrainer
+from dictionary_learning.trainers.matryoshka_batch_top_k import MatryoshkaBatchTopKTrainer
 from dictionary_learning.trainers.top_k import TopKTrainer
 from torch import Tensor
 
-from .job import Job, told
+from .job import Job, rate_of, told
 
-KINDS = {"topk": TopKTrainer, "batchtopk": BatchTopKTrainer}
+KINDS = {"topk": TopKTrainer, "batchtopk": BatchTopKTrainer, "matryoshka": MatryoshkaBatchTopKTrainer}
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def options(setting: str, device: str) -> How:
 
 def how(setting: str, device: str) -> str:
     """For people."""
-    return told(options(setting, device))
+    return told(options(setting, device)) + ("" if rate_of(setting) == 1 else f", {rate_of(setting):g} times its rate")
 
 
 class Training:
@@ -44,19 +45,28 @@ class Training:
         equal = setting == "best"
         self.job, self.taken = job, 0
         self.options = options(setting, job.device)
-        rates = {"lr": job.lr, "warmup_steps": job.warmup} if equal else {"warmup_steps": min(1000, job.steps // 10)}
+        own = 2e-4 / (job.d_sae / 2**14) ** 0.5 * rate_of(setting)
+        warm = {"lr": own, "warmup_steps": min(1000, job.steps // 10)}  # a thousand steps for its long runs
+        rates: dict[str, Any] = {"lr": job.lr, "warmup_steps": job.warmup} if equal else warm
+        groups = {"group_fractions": list(job.groups)} if job.groups else {}
         self.trainer: Any = KINDS[job.variant](
             steps=job.steps, activation_dim=job.d_in, dict_size=job.d_sae, k=job.k, layer=0, lm_name="none",
-            threshold_start_step=min(1000, job.steps // 10), device=job.device, **rates,
+            threshold_start_step=min(1000, job.steps // 10), device=job.device, **rates, **groups,
         )  # fmt: skip
         self.trainer.dead_feature_threshold = job.dead_after
         self.ae = self.trainer.ae
         with torch.no_grad():
-            self.ae.decoder.weight.copy_(W_dec.t())
-            self.ae.encoder.weight.copy_(W_dec)
+            for weight, value in self._weights(W_dec):
+                weight.copy_(value)
         if self.options.fused:
             for group in self.trainer.optimizer.param_groups:
                 group["fused"] = True
+
+    def _weights(self, W_dec: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Its matrices and what they begin with: layers, or in the nested kind parameters the other way round."""
+        if hasattr(self.ae, "decoder"):
+            return [(self.ae.decoder.weight, W_dec.t()), (self.ae.encoder.weight, W_dec)]
+        return [(self.ae.W_dec, W_dec), (self.ae.W_enc, W_dec.t())]
 
     def prepare(self, x: Tensor) -> Tensor:
         return x.bfloat16() if self.options.autocast else x
@@ -86,6 +96,9 @@ class Training:
     def b_enc(self) -> Tensor:
         bias: Tensor = self.ae.encoder.bias.data
         return bias
+
+    def active(self, x: Tensor) -> Tensor:
+        return (self.ae.encode(x) > 0).sum(dim=1)
 
     def reproduce(self, x: Tensor) -> Tensor:
         x_hat: Tensor = self.ae(x)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, fields
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from torch import Tensor
 
 AUX = 1 / 32  # weight of AuxK where a library lets it be set (Gao et al. 2024, appendix A.2)
 KILLED = 1 / 16  # share of the features that are made dead at the end, to time AuxK at work
-SEED = 0  # of saelab's first weights, which everyone begins with
+SEED = 0  # of saelab's first weights, which everyone begins with, where none is named
+RATE = "rate="  # a setting: all as by default, but this many times the library's own learning rate
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,13 @@ class Job:
     warmup: int  # steps of rising rate; it is level afterwards
     dead_after: int  # rows without firing after which a feature counts as dead: more than there are
     device: str
+    groups: tuple[float, ...] = ()  # of matryoshka: shares of d_sae
+    seed: int = SEED  # of the first weights
+
+    @property
+    def widths(self) -> list[int]:
+        """Features of the first group, of the first two, and so on to all."""
+        return [round(end * self.d_sae) for end in accumulate(self.groups)]
 
     def write(self, folder: Path, tensors: dict[str, Tensor]) -> None:
         """Make the folder's files; `tensors` are those that `tensor` names."""
@@ -37,6 +46,11 @@ class Job:
     @classmethod
     def read(cls, folder: Path) -> "Job":
         return cls(**json.loads((folder / "job.json").read_text(encoding="utf-8")))
+
+
+def rate_of(setting: str) -> float:
+    """What a library's own learning rate is multiplied by."""
+    return float(setting.removeprefix(RATE)) if setting.startswith(RATE) else 1.0
 
 
 def tensor(folder: Path, name: str, device: str) -> Tensor:

@@ -15,7 +15,7 @@ class Library:
     deviations: tuple[str, ...] = ()  # read in the versions that the package's docstring names
 
 
-OWN = Library("saelab", "own", "saelab", ("default",), ("topk", "batchtopk"))
+OWN = Library("saelab", "own", "saelab", ("default",), ("topk", "batchtopk", "matryoshka"))
 FLOOR = Library("gemm", "gemm", None, ("floor",), ("topk", "batchtopk"))
 
 PEERS = (
@@ -24,7 +24,7 @@ PEERS = (
         module="sae_lens",
         needs="sae_lens",
         settings=("default", "best"),
-        variants=("topk", "batchtopk"),
+        variants=("topk", "batchtopk", "matryoshka"),
         deviations=(
             "decoder rows are neither projected nor renormalised; by default the forward pass divides by their length",
             "best: decoder rows are of any length; bf16 decides which features are selected",
@@ -50,7 +50,7 @@ PEERS = (
         module="dictionary_learning",
         needs="dictionary_learning",
         settings=("default", "best"),
-        variants=("topk", "batchtopk"),
+        variants=("topk", "batchtopk", "matryoshka"),
         deviations=(
             "best: bf16 decides which features are selected",
             "the gradient's norm is clipped to 1, always",

@@ -119,3 +119,9 @@ def fvu(x: Tensor, reproduce: Callable[[Tensor], Tensor], batch: int) -> float:
     for rows in x.split(batch):
         error += (rows.double() - reproduce(rows).double()).pow(2).sum().item()
     return error / (x.double() - x.double().mean(dim=0)).pow(2).sum().item()
+
+
+@torch.no_grad()
+def l0(x: Tensor, active: Callable[[Tensor], Tensor], batch: int) -> float:
+    """Mean number of active features over all rows of x; `active` gives the number of each row."""
+    return sum(active(rows).double().sum().item() for rows in x.split(batch)) / len(x)

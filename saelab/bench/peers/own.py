@@ -10,15 +10,18 @@ from saelab.contracts import Batch
 from saelab.process import keep_freed_memory
 from saelab.sae import sae_config
 from saelab.train import TrainConfig
+from saelab.train.defaults import default_dead_after, resolve_precision
 from saelab.train.normalise import Normalisation
 from saelab.train.plans import Plan
 from saelab.train.trainee import Trainee
 
-from .job import AUX, SEED, Job
+from .job import AUX, Job
+
+TRAINER = "trainer"  # a setting: the learning rate, its course and AuxK as `saelab train` chooses them
 
 
 def how(setting: str, device: str) -> str:
-    return "as `saelab train` does it"
+    return "as `saelab train` does it" + (", nothing set" if setting == TRAINER else "")
 
 
 class Training:
@@ -26,11 +29,15 @@ class Training:
 
     def __init__(self, job: Job, W_dec: Tensor, setting: str) -> None:
         keep_freed_memory()  # as `saelab train` does first
-        sae = {"variant": job.variant, "d_in": job.d_in, "d_sae": job.d_sae, "k": job.k, "aux": AUX}
-        train = {
-            "rows": job.steps * job.batch, "batch": job.batch, "lr": job.lr, "dead_after": job.dead_after,
-            "warmup": job.warmup / job.steps, "decay": 0.0, "seed": SEED, "device": job.device,
-        }  # fmt: skip
+        sae = {"variant": job.variant, "d_in": job.d_in, "d_sae": job.d_sae, "k": job.k}
+        sae.update({"groups": job.groups} if job.groups else {})
+        rows = job.steps * job.batch
+        train = {"rows": rows, "batch": job.batch, "lr": job.lr, "seed": job.seed, "device": job.device}
+        if setting == TRAINER:
+            train.update(dead_after=default_dead_after(rows), precision=resolve_precision("auto", job.device))
+        else:
+            sae.update(aux=AUX)
+            train.update(dead_after=job.dead_after, warmup=job.warmup / job.steps, decay=0.0)
         cfg = settings(TrainConfig, {"sae": sae, "train": train}, where="bench train")
         centre = torch.zeros(job.d_in, device=job.device)
         plan = Plan("bench", Path("bench"), sae_config(sae), cfg, "rows", None, {})
@@ -57,6 +64,13 @@ class Training:
     @property
     def b_enc(self) -> Tensor:
         return self.sae.b_enc.data
+
+    def active(self, x: Tensor) -> Tensor:
+        self.sae.eval()
+        with torch.no_grad():
+            found = self.sae.encode_sparse(x).l0
+        self.sae.train()
+        return found
 
     def reproduce(self, x: Tensor) -> Tensor:
         self.sae.eval()

@@ -8,6 +8,8 @@ import torch
 from sae_lens import (
     BatchTopKTrainingSAE,
     BatchTopKTrainingSAEConfig,
+    MatryoshkaBatchTopKTrainingSAE,
+    MatryoshkaBatchTopKTrainingSAEConfig,
     TopKTrainingSAE,
     TopKTrainingSAEConfig,
 )
@@ -16,11 +18,12 @@ from sae_lens.saes.sae import TrainStepInput
 from sae_lens.training.sae_trainer import SAETrainer
 from torch import Tensor
 
-from .job import AUX, Job, told
+from .job import AUX, Job, rate_of, told
 
 KINDS = {
     "topk": (TopKTrainingSAE, TopKTrainingSAEConfig),
     "batchtopk": (BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig),
+    "matryoshka": (MatryoshkaBatchTopKTrainingSAE, MatryoshkaBatchTopKTrainingSAEConfig),
 }
 
 
@@ -46,7 +49,8 @@ def options(setting: str, device: str) -> How:
 
 def how(setting: str, device: str) -> str:
     """For people."""
-    return f"{told(options(setting, device))}, AuxK {'1/32' if setting == 'best' else '1'}"
+    rate = "" if rate_of(setting) == 1 else f", {rate_of(setting):g} times its rate"
+    return f"{told(options(setting, device))}, AuxK {'1/32' if setting == 'best' else '1'}{rate}"
 
 
 class Training:
@@ -58,19 +62,23 @@ class Training:
         cfg = config(
             d_in=job.d_in, d_sae=job.d_sae, k=job.k, device=job.device, use_sparse_activations=self.options.sparse,
             rescale_acts_by_decoder_norm=self.options.rescale, **({"aux_loss_coefficient": AUX} if equal else {}),
+            **({"matryoshka_widths": job.widths} if job.groups else {}),
         )  # fmt: skip
         self.sae: Any = kind(cfg)
         with torch.no_grad():
             self.sae.W_dec.copy_(W_dec)
             self.sae.W_enc.copy_(W_dec.t())
-        self.trainer: Any = SAETrainer(self._trainer_settings(equal), self.sae, data_provider=iter(()))
+        self.trainer: Any = SAETrainer(
+            self._trainer_settings(equal, rate_of(setting)), self.sae, data_provider=iter(())
+        )
         if self.options.fused:
             for group in self.trainer.optimizer.param_groups:
                 group["fused"] = True
 
-    def _trainer_settings(self, equal: bool) -> SAETrainerConfig:
+    def _trainer_settings(self, equal: bool, rate: float) -> SAETrainerConfig:
         job = self.job
-        rates = {"lr": job.lr, "lr_end": job.lr, "lr_warm_up_steps": job.warmup} if equal else {"lr_end": 3e-5}
+        equally = {"lr": job.lr, "lr_end": job.lr, "lr_warm_up_steps": job.warmup}
+        rates = equally if equal else {"lr": 3e-4 * rate, "lr_end": 3e-5 * rate}
         return SAETrainerConfig(
             total_training_samples=job.steps * job.batch, train_batch_size_samples=job.batch, device=job.device,
             autocast=self.options.autocast, dead_feature_window=job.dead_after // job.batch - 1, **rates,
@@ -107,6 +115,12 @@ class Training:
     def b_enc(self) -> Tensor:
         bias: Tensor = self.sae.b_enc.data
         return bias
+
+    def active(self, x: Tensor) -> Tensor:
+        self.sae.eval()
+        f: Tensor = self.sae.encode(x)
+        self.sae.train()
+        return (f.to_dense() > 0).sum(dim=1)
 
     def reproduce(self, x: Tensor) -> Tensor:
         self.sae.eval()

@@ -14,7 +14,7 @@ from sparsify.sign_sgd import SignSGD
 from torch import Tensor
 from transformers import get_linear_schedule_with_warmup
 
-from .job import AUX, Job, told
+from .job import AUX, Job, rate_of, told
 
 FOREVER = 10**12  # steps until the rate has fallen to 0: it stays level
 
@@ -40,13 +40,13 @@ def options(setting: str, device: str) -> How:
 
 def how(setting: str, device: str) -> str:
     """For people."""
-    return told(options(setting, device))
+    return told(options(setting, device)) + ("" if rate_of(setting) == 1 else f", {rate_of(setting):g} times its rate")
 
 
 class Training:
     def __init__(self, job: Job, W_dec: Tensor, setting: str) -> None:
         torch.set_float32_matmul_precision("high")  # as its Trainer does
-        self.job, self.options = job, options(setting, job.device)
+        self.job, self.options, self.rate = job, options(setting, job.device), rate_of(setting)
         self.sae: Any = SparseCoder(job.d_in, SparseCoderConfig(num_latents=job.d_sae, k=job.k), job.device)
         with torch.no_grad():
             self.sae.encoder.weight.copy_(W_dec)
@@ -60,7 +60,9 @@ class Training:
         if self.options.optimiser == "adam":
             adam = torch.optim.Adam(parameters, lr=job.lr, fused=True)
             return adam, get_linear_schedule_with_warmup(adam, job.warmup, FOREVER)
-        signum = ScheduleFreeWrapper(SignSGD(parameters, lr=5e-3 / (job.d_sae / 2**14) ** 0.5), momentum=0.95)
+        signum = ScheduleFreeWrapper(
+            SignSGD(parameters, lr=self.rate * 5e-3 / (job.d_sae / 2**14) ** 0.5), momentum=0.95
+        )
         signum.train()
         return signum, None
 
@@ -114,11 +116,18 @@ class Training:
         bias: Tensor = self.sae.encoder.bias.data
         return bias
 
+    def active(self, x: Tensor) -> Tensor:
+        return (self._evaluated(x).latent_acts > 0).sum(dim=1)
+
     def reproduce(self, x: Tensor) -> Tensor:
+        x_hat: Tensor = self._evaluated(x).sae_out
+        return x_hat
+
+    def _evaluated(self, x: Tensor) -> Any:
         averaged = isinstance(self.optimiser, ScheduleFreeWrapper)  # it evaluates the average of its steps
         if averaged:
             self.optimiser.eval()
-        x_hat: Tensor = self.sae(x).sae_out
+        out = self.sae(x)
         if averaged:
             self.optimiser.train()
-        return x_hat
+        return out

@@ -3,7 +3,8 @@
     {"do": "gradients"}                    writes the gradients at the first weights; AuxK's share of each
     {"do": "steps", "n": 10, "batch": 64}  trains; the seconds of each step, the peak of memory, and whether
                                            other processes took cores meanwhile
-    {"do": "fvu"}                          on the held-out rows
+    {"do": "fvu"}                          on the held-out rows, and L0 there
+    {"do": "again", "setting": "rate=3"}   the next steps begin a new training, of the job that is there now
     {"do": "kill"}                         some features never fire again: AuxK has something to do from now on
 
 The first answer, unasked, says that the library is there, or why not. stdin's end is the worker's.
@@ -25,7 +26,7 @@ from torch import Tensor
 
 from .job import KILLED, Job, tensor
 from .libraries import LIBRARIES
-from .measure import Memory, Others, fvu, release, seconds_of
+from .measure import Memory, Others, fvu, l0, release, seconds_of
 
 
 def main(folder: str, library: str, setting: str) -> None:
@@ -55,17 +56,23 @@ def _answer(wire: TextIO, content: dict[str, Any]) -> None:
 class Worker:
     """The rows, the library in training, and where in the rows it is."""
 
+    training: Any
+
     def __init__(self, folder: Path, library: str, setting: str) -> None:
-        self.job, self.folder, self.name = Job.read(folder), folder, library
+        self.folder, self.name = folder, library
         known = LIBRARIES[library]
         if known.needs is not None:
             import_module(known.needs)  # first of all, so that it is the one that is said to be missing
         self.module, self.setting = import_module("." + known.module, __package__), setting
-        self.rows = tensor(folder, "rows", self.job.device)
-        self.rows.sum().item()  # a mapped file counts as memory in use once it was read
-        self.at = 0
+        self._read()
         self.memory = Memory(self.job.device)
-        self.training: Any = None  # made at the first step
+
+    def _read(self) -> None:
+        """The job, and its rows from the first one on; the training is made at the first step."""
+        self.job = Job.read(self.folder)
+        self.rows = tensor(self.folder, "rows", self.job.device)
+        self.rows.sum().item()  # a mapped file counts as memory in use once it was read
+        self.at, self.training = 0, None
 
     def about(self) -> dict[str, Any]:
         version = metadata.version(self.name) if LIBRARIES[self.name].needs else None
@@ -75,7 +82,7 @@ class Worker:
     def reply(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to one request; a failure is one too, for the others go on without this library."""
         can: dict[str, Callable[..., dict[str, Any]]] = {
-            "gradients": self.gradients, "steps": self.steps, "fvu": self.fvu, "kill": self.kill,
+            "gradients": self.gradients, "steps": self.steps, "fvu": self.fvu, "kill": self.kill, "again": self.again,
         }  # fmt: skip
         try:
             return can[request.pop("do")](**request)
@@ -137,4 +144,10 @@ class Worker:
 
     def fvu(self) -> dict[str, Any]:
         heldout = tensor(self.folder, "heldout", self.job.device)
-        return {"fvu": fvu(heldout, self.training.reproduce, self.job.batch)}
+        batch = self.job.batch
+        return {"fvu": fvu(heldout, self.training.reproduce, batch), "l0": l0(heldout, self.training.active, batch)}
+
+    def again(self, setting: str) -> dict[str, Any]:
+        self.setting = setting
+        self._read()
+        return {"how": self.module.how(setting, self.job.device)}

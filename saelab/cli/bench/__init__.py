@@ -2,7 +2,7 @@
 
 import click
 
-from saelab.cli.bench import gpu, harvest, kernels, sweep, train
+from saelab.cli.bench import app, gpu, harvest, kernels, quality, sweep, train, variants
 
 
 @click.group()
@@ -14,5 +14,5 @@ def command() -> None:
     """
 
 
-for one in (kernels, train, gpu, harvest, sweep):
+for one in (kernels, train, quality, variants, gpu, harvest, sweep, app):
     command.add_command(one.command)

@@ -51,9 +51,7 @@ def _write_part(job: Job, part: int, start: int, stop: int) -> dict[str, Any]:
 
 @torch.inference_mode()
 def _encode(job: Job, start: int, stop: int) -> tuple[pa.Table, int]:
-    rows = job.rows(start, stop)
-    codes = job.sae.encode_sparse(rows.to(job.sae.W_enc.device, torch.float32))
-    row, feature, act = active(codes)
+    row, feature, act = active(job.codes(start, stop))
     kept = act.clamp(SMALLEST, LARGEST).half().numpy()
     columns = [(row + start).numpy(), feature.numpy().astype(np.uint32), kept]
     return pa.table(columns, schema=SCHEMA), int((act > LARGEST).sum())

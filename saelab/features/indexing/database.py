@@ -27,6 +27,8 @@ TABLES = {
     "join {coactive} using (feature)) as made using (feature) order by feature",
     "examples": "select examples.*, coalesce(documents.name, '') as document from {examples} "
     "left join {documents} using (doc) order by feature, rank",
+    "promoting": "select feature, unnest(promoted) as id, unnest(promoted_by) as logit from {logits} "
+    "order by id, feature",
     "vocabulary": "from {vocabulary} order by id",
     "documents": "from {documents} order by doc",
     "provenance": "from {provenance} order by name",

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from saelab.config import content_hash
-from saelab.contracts import Progress
+from saelab.contracts import Codes, Progress
 from saelab.errors import FeatureIndexError, StoreMismatch
 from saelab.features.config import IndexConfig
 from saelab.features.layout import Layout
@@ -62,6 +63,11 @@ class Job:
     def rows(self, start: int, stop: int) -> Float[Tensor, "rows d_in"]:
         """Rows of the split as the SAE reads them."""
         return self.read.join({name: self.store.read(name, self.cfg.split, start, stop) for name in self.read.names})
+
+    def codes(self, start: int, stop: int) -> Codes:
+        """What fires on rows start to stop."""
+        rows = self.rows(start, stop).to(self.sae.W_enc.device, torch.float32)
+        return self.sae.encode_sparse(rows)
 
     @property
     def n_features(self) -> int:

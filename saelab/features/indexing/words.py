@@ -22,6 +22,7 @@ MEANING = {
     "sampled": "contexts in groups of equal count by rank; from each group those with the smallest hash",
     "logits": VARIANT,
     "neighbours": "cosine of decoder rows",
+    "map": "unit decoder rows, centred, on the two directions in which they vary most (principal components)",
     "coactive": "tokens on which both fire / tokens on which either fires, on a sample of the tokens",
 }
 
@@ -46,6 +47,7 @@ def _documents(job: Job) -> pa.Table:
 
 def _provenance(job: Job, buckets: Buckets) -> pa.Table:
     facts: dict[str, Any] = {**job.request, "bucket_width": buckets.width, "coactive_tokens": sample(job).shape[0]}
+    facts["map_variance"] = (marked.facts(job.layout.table("weights")) or {}).get("map_variance")
     values = [json.dumps(value, sort_keys=True) for value in facts.values()]
     return pa.table(
         {

@@ -19,6 +19,7 @@ from saelab.prove.claims import (
     relu,
     topafa,
     topk,
+    transcoders,
     tsae,
 )
 
@@ -27,6 +28,7 @@ CLAIMS: dict[str, Claim] = {
     for claim in (
         *topk.CLAIMS,
         *recipes.CLAIMS,
+        *transcoders.CLAIMS,
         *batchtopk.CLAIMS,
         *mutual_choice.CLAIMS,
         *feature_choice.CLAIMS,

@@ -7,7 +7,7 @@ import torch
 from saelab.prove.claim import AtMost, Claim
 from saelab.prove.fit import Fitted, fit
 
-STEPS, K = 1500, 8
+STEPS, K = 3000, 8
 AYONRINDE = "Ayonrinde 2024"
 
 

@@ -3,13 +3,15 @@
 from saelab.prove.claim import AtMost, Claim
 from saelab.prove.fit import fit
 
-STEPS, RATE = 600, 2e-3  # the rate that is derived for so short a run kills a fifth of them by itself
+STEPS, BATCH, RATE = 600, 512, 2e-3  # the rate that is derived for so short a run kills a fifth of them by itself
 
 
 def dead(seed: int, init: str) -> float:
     """Share of features that did not fire on the last tenth of the rows; 64 features to a dimension."""
-    train = (("init", init), ("lr", RATE))
-    return fit("lowrank", seed, steps=STEPS, train=train, variant="topk", d_sae=2048, k=4).trainee.dead_in_training()
+    train = (("init", init), ("lr", RATE), ("dead_after", STEPS * BATCH // 10))
+    return fit(
+        "lowrank", seed, steps=STEPS, batch=BATCH, train=train, variant="topk", d_sae=2048, k=4
+    ).trainee.dead_in_training()
 
 
 CLAIMS = (

@@ -49,7 +49,7 @@ CLAIMS = (
         lambda seed: easy(seed, k=16).scores.mcc, "calibrated without AuxK: .975",
     ),
     Claim(
-        "topk-auxk", "topk", "easy", "dead share with AuxK / without, half beginning at -3 sd", AtMost(1 / 3),
+        "topk-auxk", "topk", "easy", "dead share with AuxK (1/32) / without, half beginning at -3 sd", AtMost(1 / 3),
         dead_ratio, GAO,
     ),
 )  # fmt: skip

@@ -29,10 +29,14 @@ from saelab.sae.base import SAE, SAEConfig
 from saelab.sae.nested import reconstruct_nested, with_settings
 from saelab.sae.sparse import Sparse
 
+SMALLEST = 64  # features of the paper's smallest code
+
 
 class MSAEConfig(SAEConfig):
     variant: Literal["msae"] = "msae"
-    k0: int = Field(64, gt=0, description="Features of the smallest code; each further one has twice as many.")
+    k0: int | None = Field(
+        None, gt=0, description="Features of the smallest code, each further one has twice as many; null: 64, or all."
+    )
     weighting: Literal["uniform", "reverse"] = Field(
         "uniform", description="Weights of the codes: all the same, or falling from the smallest code to the largest."
     )
@@ -51,7 +55,7 @@ class MSAEConfig(SAEConfig):
     @property
     def codes(self) -> list[int]:
         """Features per row of every code: k0 and its doubles below d_sae, then d_sae."""
-        sizes = [self.k0]
+        sizes = [self.k0 or min(SMALLEST, self.d_sae)]
         while sizes[-1] < self.d_sae:
             sizes.append(min(2 * sizes[-1], self.d_sae))
         return sizes

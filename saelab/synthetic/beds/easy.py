@@ -28,6 +28,5 @@ class Easy(Bed):
         return random_directions(self.cfg.n, self.cfg.d, random)
 
     def activations(self, rows: int, random: torch.Generator) -> Float[Tensor, "rows n"]:
-        on = torch.rand(rows, self.n, generator=random) < self.cfg.p
-        strength = torch.rand(rows, self.n, generator=random)
-        return on * (self.cfg.low + (self.cfg.high - self.cfg.low) * strength)
+        drawn = torch.rand(rows, self.n, generator=random) / self.cfg.p  # below 1 where a feature fires: even there
+        return (drawn < 1) * (self.cfg.low + (self.cfg.high - self.cfg.low) * drawn)

@@ -1,0 +1,36 @@
+"""Page: all features at once, in charts that filter each other through one line of SQL."""
+
+import streamlit as st
+
+from saelab.app.widgets import atlas, notices, state
+from saelab.errors import SaelabError
+from saelab.features import Where
+
+index = state.index()
+st.header("Atlas", anchor=False)
+asked = atlas.where()
+try:
+    found = index.atlas(asked)
+except SaelabError as error:
+    notices.problem(error)
+    asked, found = Where(), index.atlas()
+
+atlas.classes(found)
+left, right = st.columns(2, gap="large")
+with left:
+    atlas.density_chart(found)
+with right:
+    atlas.map_chart(found, index.facts.get("how map", ""))
+st.caption("Drag over a chart to filter by it, click a bar to keep it, click a point to open its feature.")
+charts, features = st.columns([0.4, 0.6], gap="large")
+with charts:
+    atlas.cosine_chart(found)
+    if found.groups:
+        atlas.kinds_chart("Matryoshka groups", "Group 1 is the innermost.", "matryoshka_group", found.groups)
+    if found.labels:
+        atlas.kinds_chart("Best syntax label", "By F1 on held-out documents.", "label", found.labels)
+with features:
+    chosen = atlas.table(index, asked)
+    atlas.as_command(index, asked)
+if chosen is not None:
+    atlas.open_feature(chosen)

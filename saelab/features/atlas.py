@@ -1,0 +1,151 @@
+"""All features at once: what the charts of the atlas draw, and which features pass a filter."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from saelab.errors import FeatureIndexError
+from saelab.features.where import Where, literal
+
+SOURCE = "memory.main.known"  # see Generation.labelled
+ADDED = ("pc1", "pc2", "matryoshka_group")  # since format 4
+CLASSES = {
+    "dead": "count = 0",
+    "ultra-rare": "count > 0 and density < 0.00001",
+    "dense": "density > 0.1",
+}
+CLASS_COLUMNS = ("count", "density")
+COSINE_BINS = 40  # from -1 to 1
+MOST_LABELS = 24
+
+
+@dataclass(frozen=True)
+class Share:
+    """Of the features of one kind: the condition that names them, how many there are and how many pass the filter."""
+
+    name: str
+    condition: str
+    all: int
+    passing: int
+
+
+@dataclass(frozen=True, eq=False)
+class Atlas:
+    """Every feature's numbers, feature i at place i; NaN where one has no value. `passes` is what the filter says."""
+
+    density: Float[np.ndarray, "d_sae"]
+    max: Float[np.ndarray, "d_sae"]
+    pc1: Float[np.ndarray, "d_sae"]
+    pc2: Float[np.ndarray, "d_sae"]
+    passes: Bool[np.ndarray, "d_sae"]
+    classes: tuple[Share, ...]
+    cosines: tuple[Share, ...]
+    groups: tuple[Share, ...]
+    labels: tuple[Share, ...]
+    map_variance: tuple[float, float] | None
+
+    @property
+    def has_map(self) -> bool:
+        """Whether the index holds places on the map: not in one made by an older version."""
+        return not bool(np.isnan(self.pc1).all())
+
+    def drawn(self, most: int) -> Int[np.ndarray, "drawn"]:
+        """At most `most` features to draw as points: those that pass first, evenly thinned where there are too many."""
+        inside, outside = np.flatnonzero(self.passes), np.flatnonzero(~self.passes)
+        kept = _thinned(inside, most)
+        return np.concatenate([_thinned(outside, most - len(kept)), kept])
+
+
+def _thinned(places: Int[np.ndarray, "n"], most: int) -> Int[np.ndarray, "kept"]:
+    if len(places) <= most:
+        return places
+    return places[np.linspace(0, len(places) - 1, max(0, most)).astype(np.int64)]
+
+
+def atlas(cursor: duckdb.DuckDBPyConnection, where: Where, facts: dict[str, Any]) -> Atlas:
+    """What the atlas shows under a filter. Raises FeatureIndexError when the filter asks for what the index lacks."""
+    passing = _Passing(cursor, where, facts)
+    variance = facts.get("map_variance")
+    numbers = passing.columns("density", "max", "pc1", "pc2")
+    cosine = f"least({COSINE_BINS} - 1, floor((cosine + 1) * {COSINE_BINS} / 2))::int"
+    return Atlas(
+        **numbers,
+        classes=tuple(passing.share(name, text) for name, text in CLASSES.items()),
+        cosines=tuple(_bin(place, *counts) for place, counts in passing.by(cosine, "cosine is not null")),
+        groups=tuple(
+            Share(f"group {group:.0f}", f"matryoshka_group = {group:.0f}", *counts)
+            for group, counts in passing.by("matryoshka_group", "matryoshka_group is not null")
+        ),
+        labels=tuple(_label(text, *counts) for text, counts in passing.by("label", "label is not null", MOST_LABELS)),
+        map_variance=(float(variance[0]), float(variance[1])) if variance else None,
+    )
+
+
+def columns_lacking(facts: dict[str, Any]) -> tuple[str, ...]:
+    """Columns that this index has not, because an older version made it."""
+    return ADDED if facts["format"] < 4 else ()
+
+
+def require_columns(where: Where, facts: dict[str, Any]) -> None:
+    """Raise FeatureIndexError for a filter on columns that an index of an older version has not."""
+    lacking = sorted(frozenset(columns_lacking(facts)) & frozenset().union(*(part.columns for part in where.parts)))
+    if lacking:
+        raise FeatureIndexError(
+            f"the filter asks for {', '.join(lacking)}, which this index, of format {facts['format']}, does not hold.\n"
+            "  fix:   run `saelab index` again"
+        )
+
+
+class _Passing:
+    """Counts and columns under one filter."""
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, where: Where, facts: dict[str, Any]) -> None:
+        require_columns(where, facts)
+        asked = where.conditions()
+        self._cursor = cursor
+        self._condition = f"coalesce({' and '.join(sql for sql, _ in asked) or 'true'}, false)"
+        self._values = [value for _, values in asked for value in values]
+        lacking = columns_lacking(facts)
+        nulls = "".join(f", null::float as {name}" for name in lacking)
+        self._source = f"(select *{nulls} from {SOURCE})" if lacking else SOURCE
+
+    def columns(self, *names: str) -> dict[str, Any]:
+        """These columns of all features in order, as doubles, and `passes`."""
+        listed = ", ".join(f'"{name}"::double as "{name}"' for name in names)
+        query = f"select {listed}, {self._condition} as passes from {self._source} order by feature"
+        found = self._cursor.execute(query, self._values).fetchnumpy()
+        plain = {name: np.ma.filled(found[name], np.nan) for name in names}
+        return {**plain, "passes": np.asarray(found["passes"], dtype=bool)}
+
+    def share(self, name: str, text: str) -> Share:
+        """All features that `text` names, and those that also pass."""
+        named = Where.parse(text)
+        sql = " and ".join(part for part, _ in named.conditions())
+        bound = [value for _, values in named.conditions() for value in values]
+        query = f"select count(*), count(*) filter ({self._condition}) from {self._source} where {sql}"
+        row = self._cursor.execute(query, [*self._values, *bound]).fetchone()
+        assert row is not None
+        return Share(name, text, row[0], row[1])
+
+    def by(self, what: str, condition: str, most: int | None = None) -> list[tuple[Any, tuple[int, int]]]:
+        """Per value of an expression (all, passing): the `most` frequent, most frequent first, or all in order."""
+        order = "all_of desc, value" if most else "value"
+        query = (
+            f"select {what} as value, count(*) as all_of, count(*) filter ({self._condition}) from {self._source} "
+            f"where {condition} group by value order by {order} limit ?"
+        )
+        rows = self._cursor.execute(query, [*self._values, most]).fetchall()
+        return [(value, (all_of, passing)) for value, all_of, passing in rows]
+
+
+def _bin(place: int, all_of: int, passing: int) -> Share:
+    low, high = 2 * place / COSINE_BINS - 1, 2 * (place + 1) / COSINE_BINS - 1
+    last = "<=" if place == COSINE_BINS - 1 else "<"
+    return Share(f"{low:.2f} to {high:.2f}", f"cosine >= {low:.6g} and cosine {last} {high:.6g}", all_of, passing)
+
+
+def _label(text: str, all_of: int, passing: int) -> Share:
+    return Share(text, f"label = {literal(text)}", all_of, passing)
