@@ -28,7 +28,7 @@ with charts:
     if found.groups:
         atlas.kinds_chart("Matryoshka groups", "Group 1 is the innermost.", "matryoshka_group", found.groups)
     if found.labels:
-        atlas.kinds_chart("Best syntax label", "By F1 on held-out documents.", "label", found.labels)
+        atlas.kinds_chart("Labels", "The best one of each feature, by F1 on held-out documents.", "label", found.labels)
 with features:
     chosen = atlas.table(index, asked)
     atlas.as_command(index, asked)

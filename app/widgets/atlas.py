@@ -1,5 +1,6 @@
 """The atlas' filter: one line of SQL that every chart and button writes, and a person may edit, copy and save."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -100,8 +101,8 @@ def classes(found: Atlas) -> None:
 
 def as_command(index: Index, asked: Where) -> None:
     """The same question for the terminal, with a button to copy it."""
-    text = asked.text.replace('"', '\\"')
-    st.code(f'saelab atlas {state.choice().checkpoint} --where "{text}"', language="bash")
+    where = ["--where", asked.text] if asked.text else []
+    st.code(shlex.join(["saelab", "atlas", str(state.choice().checkpoint), *where]), language="bash")
 
 
 def density_chart(found: Atlas) -> None:

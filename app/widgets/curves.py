@@ -24,6 +24,13 @@ UNITS = {
     "heldout cosine": "cosine of row and reconstruction, held-out",
     "lr": "learning rate",
 }
+SHORT = {
+    "heldout fvu": "FVU",
+    "heldout l0": "L0",
+    "heldout dead_in_training": "dead in training",
+    "heldout dead_share": "silent",
+    "lr": "learning rate",
+}
 DASHES = ("solid", "dash", "dot")
 
 
@@ -101,13 +108,19 @@ def _grid(found: Mapping[str, Mapping[str, Curve]]) -> None:
     """One chart per figure that was asked for, two beside each other, a line per training in each."""
     there = sorted({figure for each in found.values() for figure in each}, key=lambda name: (name not in USUAL, name))
     usual = [name for name in USUAL if name in there] or there[:2]
-    shown = st.pills("Figures", there, default=usual, selection_mode="multi", key="figures") or usual
+    shown = st.pills("Figures", there, default=usual, selection_mode="multi", key="figures",
+                     format_func=_short) or usual  # fmt: skip
     columns = st.columns(2, gap="large")
     for place, figure in enumerate(shown):
         with columns[place % 2]:
             st.caption(UNITS.get(figure, figure))
             lines = {name: each[figure] for name, each in found.items() if figure in each}
             charts.draw(line_chart(lines, log_y=figure == "loss"), key=f"curve {figure}")
+
+
+def _short(figure: str) -> str:
+    """A figure of metrics.jsonl as it is called."""
+    return SHORT.get(figure, figure.removeprefix("heldout ").replace("_", " "))
 
 
 def line_chart(lines: Mapping[str, Curve], log_y: bool) -> go.Figure:

@@ -20,7 +20,7 @@ def command(a: Path, b: Path, sort: str, top: int, json_path: Path | None) -> No
     """Two checkpoints feature by feature: how far decoder rows turned, births and deaths, densities, examples.
 
     \b
-        saelab drift runs/demo/sae/topk-2048-k32.step-200 runs/demo/sae/topk-2048-k32
+        saelab drift runs/demo/sae/topk-2048-k8 runs/demo/sae/topk-2048-k16
     """
     from saelab.runs import drift_of
 

@@ -17,9 +17,9 @@ DATA = Path(__file__).resolve().parents[2] / "data"  # of a checkout: README.md 
 
 
 def markdown(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A Markdown table."""
+    """A Markdown table; a bar in a cell stays a bar."""
     head = list(columns)
-    lines = [head, ["---"] * len(head), *[list(row) for row in rows]]
+    lines = [head, ["---"] * len(head), *[[cell.replace("|", "\\|") for cell in row] for row in rows]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -51,10 +51,11 @@ def corpora() -> str:
 
 
 def proofs() -> str:
-    """What `saelab prove` last measured."""
+    """What `saelab prove` last measured, and why what does not hold does not."""
     rows = json.loads((DATA / "proofs.json").read_text(encoding="utf-8"))["rows"]
     columns = ["claim", "bed", "what is measured", "target", "measured, mean of seeds", "seeds", "holds"]
-    return markdown(
+    notes = [f"- `{row['name']}`: {row['note']}" for row in rows if row["note"] and not row["pass"]]
+    table = markdown(
         columns,
         [
             [f"`{row['name']}`", row["bed"], row["says"], row["target"], _with_spread(row), str(row["seeds"]),
@@ -62,6 +63,7 @@ def proofs() -> str:
             for row in rows
         ],
     )  # fmt: skip
+    return "\n".join([table, *(["", *notes] if notes else [])])
 
 
 def _with_spread(row: Mapping[str, Any]) -> str:
@@ -85,6 +87,36 @@ def speed() -> str:
     return markdown(columns, rows)
 
 
+def quality() -> str:
+    """What `saelab bench quality` last found."""
+    content = json.loads(latest("quality").read_text(encoding="utf-8"))
+    own = {(one["variant"], one["k"]): one["fvu"] for one in content["levels"] if one["library"] == "saelab"}
+    rows = [
+        [
+            one["variant"], str(one["k"]), one["library"], f"{one['rate']:.2g}",
+            f"{one['fvu']:.4f}" + (f" ± {one['spread']:.4f}" if one["spread"] is not None else ""),
+            f"{one['fvu'] / own[one['variant'], one['k']]:.3f}", f"{one['l0']:.1f}", str(one["seeds"]),
+        ]
+        for one in content["levels"]
+    ]  # fmt: skip
+    return markdown(["variant", "k", "library", "x its rate", "FVU, mean of seeds", "x saelab", "L0", "seeds"], rows)
+
+
+def steps() -> str:
+    """What `saelab bench variants` last found."""
+    content = json.loads(latest("variants").read_text(encoding="utf-8"))
+    rows = [
+        [f"`{one['variant']}`", f"{one['l0']:.1f}", f"{one['ms_per_step']:.0f}", f"{one['times_topk']:.2f}"]
+        for one in content["rows"]
+    ]
+    return markdown(["variant", "L0", "ms a step", "x topk"], rows)
+
+
+def latest(what: str) -> Path:
+    """The newest JSON of one benchmark: their names begin with the date."""
+    return max((DATA / "bench").glob(f"*-{what}.json"))
+
+
 def first_line(thing: object) -> str:
     """The first sentence of the module that `thing` is or is defined in."""
     module = thing if isinstance(thing, ModuleType) else sys.modules[thing.__module__]
@@ -98,6 +130,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "corpora": corpora,
     "proofs": proofs,
     "speed": speed,
+    "quality": quality,
+    "steps": steps,
 }
 
 

@@ -29,7 +29,7 @@ def test_a_filter_in_the_link_filters_table_and_counts(open_page, index, dead):
     assert not app.exception
     assert dead in shown(app)
     assert len(shown(app)) == index.features(where=Where.parse("count = 0")).total
-    assert '--where "count = 0"' in app.code[0].value
+    assert "--where 'count = 0'" in app.code[0].value
 
 
 def test_a_filter_that_is_not_understood_is_explained_and_all_features_stay(open_page, index):

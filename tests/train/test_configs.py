@@ -12,9 +12,9 @@ PRESETS = sorted((Path(__file__).resolve().parents[2] / "configs" / "train").glo
 @pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
 def test_a_preset_describes_an_sae_that_can_be_built(preset):
     cfg = load_settings(TrainConfig, preset)
-    assert isinstance(cfg.sae, dict)
-    assert preset.stem.endswith(cfg.sae["variant"])
-    assert sae_config({**cfg.sae, "d_in": 576}).d_sae == cfg.sae["d_sae"]
+    for sae in cfg.sae if isinstance(cfg.sae, list) else [cfg.sae]:
+        assert sae_config({**sae, "d_in": 576}).d_sae == sae["d_sae"]
+    assert isinstance(cfg.sae, list) or preset.stem.endswith(cfg.sae["variant"])
 
 
 def test_there_are_presets():
