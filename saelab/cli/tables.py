@@ -87,21 +87,6 @@ def speed() -> str:
     return markdown(columns, rows)
 
 
-def quality() -> str:
-    """What `saelab bench quality` last found."""
-    content = json.loads(latest("quality").read_text(encoding="utf-8"))
-    own = {(one["variant"], one["k"]): one["fvu"] for one in content["levels"] if one["library"] == "saelab"}
-    rows = [
-        [
-            one["variant"], str(one["k"]), one["library"], f"{one['rate']:.2g}",
-            f"{one['fvu']:.4f}" + (f" ± {one['spread']:.4f}" if one["spread"] is not None else ""),
-            f"{one['fvu'] / own[one['variant'], one['k']]:.3f}", f"{one['l0']:.1f}", str(one["seeds"]),
-        ]
-        for one in content["levels"]
-    ]  # fmt: skip
-    return markdown(["variant", "k", "library", "x its rate", "FVU, mean of seeds", "x saelab", "L0", "seeds"], rows)
-
-
 def steps() -> str:
     """What `saelab bench variants` last found."""
     content = json.loads(latest("variants").read_text(encoding="utf-8"))
@@ -130,7 +115,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "corpora": corpora,
     "proofs": proofs,
     "speed": speed,
-    "quality": quality,
     "steps": steps,
 }
 
