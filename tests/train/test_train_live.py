@@ -60,7 +60,8 @@ def test_one_epoch_gives_the_rows_a_store_would_hold(live, live_settings, tmp_pa
 def test_a_late_start_gives_the_same_batches(live, start):
     whole = list(itertools.islice(live.batches([SITE], 50, seed=3), start + 3))
     late = itertools.islice(live.batches([SITE], 50, seed=3, start=start), 3)
-    assert all(torch.equal(a[SITE], b[SITE]) for a, b in zip(whole[start:], late, strict=True))
+    for batch, again in zip(whole[start:], late, strict=True):  # the same rows; two passes may round differently
+        torch.testing.assert_close(again[SITE], batch[SITE], rtol=1e-5, atol=1e-6)
 
 
 def test_another_seed_gives_another_order(live):
