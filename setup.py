@@ -18,10 +18,14 @@ def packages(name: str, folder: str) -> dict[str, str]:
 
 
 package_dir = {package: path for name, folder in FOLDERS.items() for package, path in packages(name, folder).items()}
-package_dir["saelab.data.pico"] = "data/pico"
+DATA = ("pico", "probing", "ravel")  # what the package reads of data/
+package_dir |= {f"saelab.data.{name}": f"data/{name}" for name in DATA}
 
 setup(
     packages=sorted(package_dir),
     package_dir=package_dir,
-    package_data={"saelab.data.pico": ["*"], "saelab.app": ["**/*.css", "**/*.js", "**/*.toml"]},
+    package_data={
+        **{f"saelab.data.{name}": ["*"] for name in DATA},
+        "saelab.app": ["**/*.css", "**/*.js", "**/*.toml"],
+    },
 )

@@ -14,6 +14,7 @@ def feature_pages(folder: Path, features: Sequence[int]) -> list[float]:
 
     The first opens the index too. Raises SaelabError when a page ends in an error: its time would mean nothing.
     """
+    import streamlit
     from streamlit.testing.v1 import AppTest
 
     before = os.environ.get(FOLDER)
@@ -25,6 +26,7 @@ def feature_pages(folder: Path, features: Sequence[int]) -> list[float]:
         return [_seconds(app, feature) for feature in features]
     finally:
         os.environ.pop(FOLDER) if before is None else os.environ.__setitem__(FOLDER, before)
+        streamlit.cache_resource.clear()  # DuckDB complains of what is still open when the process ends
 
 
 def _seconds(app, feature: int) -> float:  # type: ignore[no-untyped-def]  # streamlit is imported when it is used

@@ -7,6 +7,8 @@ import errno
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +20,26 @@ SPARE = 1.05  # room asked for, over what will be written: other programs write 
 def write_bytes(path: Path, data: Any) -> None:
     """Put `data` (bytes or any other buffer) at `path`. Raises DiskFull, nothing left behind, when it does not fit."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(path.name + ".tmp")
-    try:
+    with aside(path) as tmp:
         with open(tmp, "wb") as file:
             file.write(data)
         publish(tmp, path)
-    except OSError as error:
-        tmp.unlink(missing_ok=True)
-        raise as_disk_full(error, path) from error
 
 
 def write_json(path: Path, values: Any) -> None:
     """Put `values` at `path` as JSON."""
     write_bytes(path, (json.dumps(values, indent=1, allow_nan=False) + "\n").encode())
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """Where to write what is to become `path`. It is gone when that fails; raises DiskFull when the disk was full."""
+    tmp = path.with_name(path.name + ".tmp")
+    try:
+        yield tmp
+    except Exception as error:
+        tmp.unlink(missing_ok=True)
+        raise as_disk_full(error, path) from error
 
 
 def publish(tmp: Path, path: Path) -> None:
@@ -54,9 +63,10 @@ def sweep_tmp(folder: Path) -> None:
         tmp.unlink()
 
 
-def as_disk_full(error: OSError, path: Path) -> Exception:
-    """DiskFull when that is what `error` says, else `error` itself."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+def as_disk_full(error: Exception, path: Path) -> Exception:
+    """DiskFull when that is what `error` says, with a number or (safetensors, DuckDB) in words, else `error` itself."""
+    numbered = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if not numbered and os.strerror(errno.ENOSPC) not in str(error):
         return error
     return DiskFull(
         f"the disk is full: {path} could not be written.\n"

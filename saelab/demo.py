@@ -7,7 +7,7 @@ from typing import Any
 
 from saelab.config import settings, write_yaml
 from saelab.contracts import Progress
-from saelab.evals import EVALS, FeatureLabel, feature_labels
+from saelab.evals import EVALS, SHORT, FeatureLabel, Subject, feature_labels
 from saelab.features import build_index, write_labels
 from saelab.harvest import HarvestConfig, harvest
 from saelab.lm import LanguageModel
@@ -61,7 +61,8 @@ def demo(out: Path, tokens: int = 600_000, passes: float = 2.0, progress: Progre
     checkpoint = train(training, progress)[0].path
     index = build_index(checkpoint, store, out / "index" / NAME, lm=lm, progress=progress)
     sae = SAE.load(checkpoint)
-    results = {name: each.run(sae, lm, store, each.Config(), progress) for name, each in EVALS.items()}
+    subject = Subject.of(sae, lm, store, NAME)
+    results = {name: EVALS[name].run(subject, EVALS[name].Config(), progress) for name in SHORT}
     for name, result in results.items():
         keep_evaluation(checkpoint, name, result.to_json())
     write_labels(index.path, feature_labels(results["syntax"]))

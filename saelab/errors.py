@@ -59,3 +59,11 @@ class InterventionError(SaelabError):
 
 class EvalError(SaelabError):
     """An evaluation that cannot be made on this text, store or checkpoint."""
+
+
+class FormatError(SaelabError):
+    """A file of another library that is missing, damaged or unclear, or an SAE that its format cannot hold."""
+
+
+class EvalSkipped(EvalError):
+    """An evaluation that this checkpoint, model or text cannot be asked; `saelab eval --all` says so and goes on."""

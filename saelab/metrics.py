@@ -15,13 +15,20 @@ def fvu(x: Float[Tensor, "rows d"], x_hat: Float[Tensor, "rows d"]) -> float:
 
 
 class Reconstruction:
-    """FVU, MSE and cosine of a sample that comes in batches; the same numbers as if it came whole (fp64 sums)."""
+    """How well a sample is reproduced that comes in batches; the same numbers as if it came whole (fp64 sums).
+
+    All but `explained_variance_legacy`, which is of batches by its definition.
+    """
 
     def __init__(self) -> None:
         self.rows = 0
         self._error = 0.0
         self._squares = 0.0
         self._cosines = 0.0
+        self._reproduced = 0.0
+        self._products = 0.0
+        self._lengths = 0.0
+        self._by_batch = 0.0
         self._sum: Tensor | None = None
 
     @classmethod
@@ -37,6 +44,12 @@ class Reconstruction:
         self._error += (x - x_hat).pow(2).sum().item()
         self._squares += x.pow(2).sum().item()
         self._cosines += torch.cosine_similarity(x, x_hat, dim=1).sum().item()
+        self._reproduced += x_hat.pow(2).sum().item()
+        self._products += (x * x_hat).sum().item()
+        length = x.norm(dim=1)
+        self._lengths += (x_hat.norm(dim=1) / length.where(length > 1e-4, 1)).sum().item()
+        varies = (x - x.mean(dim=0)).pow(2).sum(dim=1)
+        self._by_batch += ((x - x_hat).pow(2).sum(dim=1) / varies.where(varies > 0, 1)).sum().item()
         self._sum = x.sum(dim=0) + (0 if self._sum is None else self._sum)
 
     @property
@@ -55,6 +68,33 @@ class Reconstruction:
     def cosine(self) -> float:
         """Mean over rows of cos(x, x_hat)."""
         return self._cosines / self.rows
+
+    @property
+    def l2_ratio(self) -> float:
+        """Mean over rows of |x_hat| / |x|: below 1 the SAE shrinks what it writes. A row of length 0 counts as 1."""
+        return self._lengths / self.rows
+
+    @property
+    def relative_bias(self) -> float:
+        """Relative reconstruction bias: sum |x_hat|^2 / sum x . x_hat, both sums over all rows.
+
+        1 is unbiased, below 1 shrinks; nan where nothing is reproduced. Rajamanoharan et al. 2024 (Gated SAEs), eq. 10.
+        """
+        return self._reproduced / self._products if self._products else float("nan")
+
+    @property
+    def explained_variance(self) -> float:
+        """1 - FVU."""
+        return 1 - self.fvu
+
+    @property
+    def explained_variance_legacy(self) -> float:
+        """Mean over rows of 1 - |x - x_hat|^2 / |x - mean of its batch|^2: what older papers print.
+
+        Rows near the mean count for as much as all others, so it can be far below `explained_variance` and depends on
+        the batch. Kept to be compared with, not to be believed.
+        """
+        return 1 - self._by_batch / self.rows
 
 
 def recovered(clean: float, spliced: float, ablated: float) -> float:
@@ -105,6 +145,17 @@ def eps_lbo(x: Float[Tensor, "rows d"], f: Float[Tensor, "rows active"], d_sae: 
     long, wide = x.double().square().sum(dim=1), f.double().square().sum(dim=1)
     active = wide > 0
     return ((long - wide).abs()[active] / ((d_sae - 1) * wide[active])).mean().item()
+
+
+def max_cosine(W_dec: Float[Tensor, "d_sae d"], at_once: int = 4096) -> float:
+    """Mean over features of the largest |cos| of its decoder row with another's; rows of length 0 have cosine 0."""
+    rows = torch.nn.functional.normalize(W_dec, dim=1)
+    largest = []
+    for first in range(0, len(rows), at_once):
+        near = (rows[first : first + at_once] @ rows.t()).abs()
+        near.diagonal(first).zero_()
+        largest.append(near.amax(dim=1))
+    return torch.cat(largest).mean().item()
 
 
 def f1(true_positive: float, false_positive: float, false_negative: float) -> float:

@@ -1,8 +1,14 @@
-"""What this process does with the machine: its memory, and the cores that its background threads take."""
+"""What this process does with the machine: its memory, the cores of its background threads, how it ends."""
 
 import ctypes
 import platform
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Thread
+from types import FrameType
 
 import torch
 
@@ -46,3 +52,23 @@ def stay_on_one_core() -> None:
     thread = Thread(target=torch.set_num_threads, args=(others,))
     thread.start()
     thread.join()
+
+
+@contextmanager
+def leaving_on_sigterm() -> Iterator[None]:
+    """Inside the block SIGTERM raises SystemExit, as Ctrl-C raises its own, so that whatever was started is ended too.
+
+    Outside the main thread Python allows no handlers: none is set.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    sys.exit(128 + number)

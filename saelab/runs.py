@@ -11,9 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from saelab.atomic import write_json
+from saelab import sealed
 from saelab.contracts import Progress
 from saelab.errors import CheckpointError, FeatureIndexError, SaelabError
+from saelab.evals import rows as result_rows
+from saelab.evals.rows import Results
 from saelab.features import Index
 from saelab.lm import LanguageModel
 from saelab.sae import SAE, Replacement
@@ -40,24 +42,50 @@ class Checkpoint:
         self.path = path
 
     def verify(self, progress: Progress | None = None) -> list[str]:
-        """Load it: sizes, shapes, types and finiteness are checked on the way."""
+        """Load it: sizes, shapes, types and finiteness are checked on the way; then what the training left beside."""
+        from saelab.train.check import problems
+
+        found = [*problems(self.path), *result_rows.problems(self.path)]
+        if not (self.path / "cfg.json").is_file():
+            return found  # the training has not ended
         try:
             Replacement.load(self.path)
         except CheckpointError as error:
-            return [str(error)]
-        return []
+            return [str(error), *found]
+        return [*found, *sealed.problems(self.path / "cfg.json")]
+
+
+MARKERS: dict[str, Callable[[Path], Artefact]] = {
+    "store.json": Store.open,
+    "cfg.json": Checkpoint,
+    "training.json": Checkpoint,
+    "index.json": Index.open,
+}
 
 
 def artefacts_in(folder: Path) -> list[Artefact]:
     """The artefact that `folder` is, or every artefact below it. Raises SaelabError when there is none."""
-    markers: dict[str, Callable[[Path], Artefact]] = {
-        "store.json": Store.open,
-        "cfg.json": Checkpoint,
-        "index.json": Index.open,
-    }
-    found: list[Artefact] = []
-    for marker, open_it in markers.items():
-        found += [open_it(path.parent) for path in sorted(folder.glob(f"**/{marker}"))]
+    return [MARKERS[path.name](path.parent) for path in _markers_in(folder)]
+
+
+def verify_all(folder: Path, progress: Progress | None = None) -> dict[Path, list[str]]:
+    """What is wrong with each artefact in `folder`; nothing where it is whole.
+
+    One that cannot be opened stops no other. Raises SaelabError when there is none.
+    """
+    return {path.parent: _problems(path, progress) for path in _markers_in(folder)}
+
+
+def _problems(marker: Path, progress: Progress | None) -> list[str]:
+    try:
+        return MARKERS[marker.name](marker.parent).verify(progress)
+    except SaelabError as error:
+        return [str(error)]
+
+
+def _markers_in(folder: Path) -> list[Path]:
+    every = [path for marker in MARKERS for path in sorted(folder.glob(f"**/{marker}"))]
+    found = list({path.parent: path for path in reversed(every)}.values())[::-1]  # a folder is one artefact
     if not found:
         raise SaelabError(
             f"{folder} holds no store, checkpoint or index. `saelab demo --out {folder}` makes one of each."
@@ -65,12 +93,16 @@ def artefacts_in(folder: Path) -> list[Artefact]:
     return found
 
 
-def queryable(folder: Path) -> Store | Index:
-    """The store or index at `folder`. Raises SaelabError for anything else."""
+def queryable(folder: Path) -> Store | Index | Results:
+    """The store or index at `folder`, or the evaluations' results below it. Raises SaelabError for anything else."""
     for artefact in artefacts_in(folder):
         if artefact.path == folder and isinstance(artefact, Store | Index):
             return artefact
-    raise SaelabError(f"{folder} is neither a store nor an index; below it: {_names(folder)}")
+    if (results := Results(folder)).files:
+        return results
+    raise SaelabError(
+        f"{folder} is neither a store nor an index, and below it nothing was evaluated; below it: {_names(folder)}"
+    )
 
 
 def _names(folder: Path) -> str:
@@ -119,7 +151,12 @@ def store_of(checkpoint: Path) -> Store:
 
 
 def language_model_of(sae: SAE, device: str = "auto") -> LanguageModel:
-    """The language model whose activations this SAE reads, by the name its checkpoint holds."""
+    """The language model whose activations this SAE reads, by the name its checkpoint holds. Raises CheckpointError."""
+    if "model_name" not in sae.metadata:
+        raise CheckpointError(
+            "the checkpoint does not say which language model its SAE reads.\n"
+            "  fix:   if it was imported, import it again with --model NAME"
+        )
     return LanguageModel.load(str(sae.metadata["model_name"]), device=device)
 
 
@@ -134,4 +171,4 @@ def means_of(index: Index, features: Sequence[int], mode: str) -> Float[Tensor, 
 
 def keep_evaluation(checkpoint: Path, name: str, figures: dict[str, Any]) -> None:
     """Write an evaluation's figures beside the weights, where the app looks for them."""
-    write_json(checkpoint / "evals" / f"{name}.json", figures)
+    sealed.write(checkpoint / "evals" / f"{name}.json", figures)

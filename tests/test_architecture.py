@@ -8,13 +8,25 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = {"kernels": ROOT / "kernels", "app": ROOT / "app"}
 
-OPEN = {"errors", "contracts", "config", "metrics", "atomic", "process", "page"}  # to every room but kernels
+OPEN = {
+    "errors",
+    "contracts",
+    "config",
+    "metrics",
+    "atomic",
+    "sealed",
+    "locks",
+    "process",
+    "page",
+    "signs",
+}  # not kernels
 MAY_IMPORT: dict[str, set[str]] = {
     "kernels": set(),
     "corpora": set(),
     "lm": set(),
     "store": set(),
     "sae": {"kernels"},
+    "interop": {"sae", "lm"},
     "pretrain": {"corpora"},
     "harvest": {"corpora", "lm", "store"},
     "train": {"sae", "store", "kernels"},
@@ -22,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "prove": {"synthetic", "harvest", "evals", "train", "store", "lm", "sae", "kernels"},
     "features": {"sae", "store", "lm"},
     "intervene": {"sae", "store", "lm"},
-    "evals": {"features", "intervene", "sae", "store", "lm", "corpora", "harvest"},
+    "evals": {"features", "intervene", "synthetic", "sae", "store", "lm", "corpora", "harvest"},
     "explain": {"evals", "features", "sae", "store", "lm", "corpora", "harvest"},
     "bench": {"harvest", "corpora", "lm", "store", "features", "train", "sae", "kernels"},
 }

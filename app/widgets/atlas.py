@@ -113,9 +113,6 @@ def density_chart(found: Atlas) -> None:
 
 def map_chart(found: Atlas, how: str) -> None:
     st.subheader("Map of decoder directions", anchor=False, help=how or None)
-    if not found.has_map:
-        notices.empty("No map", "An older version of saelab made this index. Run saelab index again.")
-        return
     _brushed("map", atlas_charts.decoder_map(found), ("pc1", "pc2"), exponents=False)
 
 

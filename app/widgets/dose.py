@@ -53,13 +53,15 @@ def run(recipe: SteerRecipe) -> None:
         notices.empty("No promoted tokens are known", "Build the index with the language model at hand.")
         return
     bar = st.empty()
-    with state.stoppable(), state.models() as (lm, _):
-        curve = dose_curve(
-            lm, state.sae_of(choice), one, float(index.maximum([one.feature])[0]), asked.prompt, targets,
-            steps=min(asked.steps, MOST_WRITTEN), seeds=SEEDS, temperature=asked.temperature, chat=asked.chat,
-            progress=Drawn(bar),
-        )  # fmt: skip
-    bar.empty()
+    try:
+        with state.stoppable(), state.models() as (lm, _):
+            curve = dose_curve(
+                lm, state.sae_of(choice), one, float(index.maximum([one.feature])[0]), asked.prompt, targets,
+                steps=min(asked.steps, MOST_WRITTEN), seeds=SEEDS, temperature=asked.temperature, chat=asked.chat,
+                progress=Drawn(bar),
+            )  # fmt: skip
+    finally:
+        bar.empty()
     st.session_state[_last()] = curve
     _draw(curve)
 

@@ -29,7 +29,7 @@ def form() -> tuple[str, str, bool]:
         name, example = ("Words", "comment") if way == "are called" else ("Token", "return")
         text = st.text_input(name, key="q", bind="query-params", max_chars=200, icon=":material/search:",
                              placeholder=example)  # fmt: skip
-        contains = st.toggle("also inside longer tokens", key="inside", disabled=way != "fire on")
+        contains = st.toggle("also inside longer tokens", key="inside", bind="query-params", disabled=way != "fire on")
     st.caption(WAYS[way])
     return way, (text or "").strip(), contains
 
@@ -53,7 +53,7 @@ def _fires(index: Index, text: str, contains: bool) -> int | None:
         notices.empty("No such token", f"No token of the corpus is {text!r}. Try it inside longer tokens.")
         return None
     labels = index.labels
-    st.caption(f"{tokens.markdown(', '.join(map(_quoted, found.tokens[:12])))}"
+    st.caption(f"{tokens.markdown(', '.join(map(tokens.quoted, found.tokens[:12])))}"
                f"{' …' if len(found.tokens) > 12 else ''}: {found.occurrences:,} of {index.n_tokens:,} tokens. "
                "Tick a row to open the feature.", help=HOW)  # fmt: skip
     values = {
@@ -126,8 +126,3 @@ def _table(values: dict[str, list[Any]], columns: dict[str, Any], key: str) -> i
     drawn = {"feature": tables.FEATURE, "label": tables.TEXT("label", width="medium"), **columns}
     height = min(len(values["feature"]) + 1, 21) * tables.ROW + 3
     return tables.chosen(values, tables.filled(drawn, values), key, height)
-
-
-def _quoted(token: str) -> str:
-    """A token whose spaces tell it from others, as those of "return" and " return"."""
-    return f'"{tokens.visible(token).replace(" ", "␣")}"'

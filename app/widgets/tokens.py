@@ -1,43 +1,22 @@
 """Text as HTML: the only place where a model's or a file's text becomes markup.
 
-Every token is escaped, and whatever could not be seen or could move its neighbours (line breaks, tabs, control
-characters, bidirectional marks, invisible formats) is shown as a sign. Shades are CSS classes s1 to s16 (see
-`style`), so no number from outside ever enters a style.
+Every token is escaped, and whatever could not be seen, could move its neighbours or would fill the page is shown as a
+sign or cut (`saelab.signs`). Shades are CSS classes s1 to s16 (see `style`), so no number from outside ever enters a
+style.
 """
 
 import html
 import math
 import re
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 from saelab.features import Example
+from saelab.signs import cut, named, quoted, sign, visible
 
+__all__ = ["named", "quoted", "visible"]  # of the signs, what pages take from here
 STEPS = 16
-SIGNS = {"\n": "↵", "\t": "⇥", "\r": "␍"}
-HIDDEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}  # Unicode categories without a glyph of their own
 WIDE = re.compile(r" {3,}")  # indentation, which on one line only takes room
 MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&=])")
-
-
-def visible(text: str) -> str:
-    """`text` on one line, nothing in it invisible: ↵ for a line break, ⟨U+202E⟩ for a mark that has no sign."""
-    return "".join(_sign(character) for character in text)
-
-
-def _sign(character: str) -> str:
-    if character in SIGNS:
-        return SIGNS[character]
-    if ord(character) < 32:
-        return chr(0x2400 + ord(character))  # ␀ ␁ ␂ …
-    if character == "\N{NO-BREAK SPACE}" or unicodedata.category(character) in HIDDEN:
-        return f"⟨U+{ord(character):04X}⟩"
-    return character
-
-
-def named(text: str) -> str:
-    """A token as a name, in a table or on an axis: nothing but spaces becomes ␣, which can be seen."""
-    return visible(text) if text.strip(" ") else "␣" * len(text)
 
 
 def tick(text: str) -> str:
@@ -91,6 +70,7 @@ def _span(token: str, shade: int, note: str, peak: bool, lines: bool, number: in
     mark = f' class="{name}"' if name else ""
     tip = f' data-v="{escaped(note)}"' if note else ""
     tip += f' data-i="{number}"' if number is not None else ""
+    token = cut(token)
     parts = re.split(r"(?<=\n)(?=.)", token, flags=re.DOTALL) if lines else [WIDE.sub("  ", token)]
     drawn = "\n".join(f"<span{mark}{tip}>{signed(part)}</span>" for part in parts)
     return drawn + "\n" if lines and token.endswith("\n") else drawn
@@ -103,7 +83,7 @@ def _shade_class(shade: int) -> str:
 def signed(token: str) -> str:
     """One token, its signs set in a lighter colour than its text."""
     return "".join(
-        f"<i>{escaped(character)}</i>" if _sign(character) != character else escaped(character) for character in token
+        f"<i>{escaped(character)}</i>" if sign(character) != character else escaped(character) for character in token
     )
 
 
@@ -153,7 +133,7 @@ def changes(name: str, found: Sequence[tuple[str, int, float]], way: str) -> str
 
 def _change(token: str, id_: int, logit: float, share: float, way: str) -> str:
     return (
-        f'<tr><td title="token {id_}">{signed(token)}</td><td><div class="sl-bar {way}">'
+        f'<tr><td title="token {id_}">{signed(cut(token))}</td><td><div class="sl-bar {way}">'
         f'<progress value="{share:.3f}" max="1"></progress><span>{logit:+.3f}</span></div></td></tr>'
     )
 

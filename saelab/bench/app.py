@@ -144,6 +144,7 @@ def _build(job: GeneratedJob) -> Built:
     now = current(job.root)
     if now is not None and now.key == job.layout.key and kept.is_file():
         job.progress.note(f"{job.root} is there already: building figures are those of then")
+        build_index(job)  # which writes nothing, or the database alone where an older version made it
         return Built(**json.loads(kept.read_text(encoding="utf-8")))
     began = perf_counter()
     with peak_memory() as memory:

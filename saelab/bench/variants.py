@@ -113,11 +113,12 @@ def _own(variant: str, k: int) -> dict[str, Any]:
 def _trainee(variant: str, d_in: int, d_sae: int, k: int, batch: int, steps: int) -> Trainee:
     sae = {"variant": variant, "d_in": d_in, "d_sae": d_sae, **_own(variant, k)}
     total = steps * batch
-    derived = {"lr": default_learning_rate(d_sae, total), "dead_after": default_dead_after(total)}
+    made = sae_config(sae)
+    derived = {"lr": default_learning_rate(d_sae, total), "dead_after": default_dead_after(total, d_sae, made.active)}
     train = {"rows": total, "batch": batch, "device": resolve_device("auto"), **derived}
     cfg = settings(TrainConfig, {"sae": sae, "train": train}, where="bench variants")
     centre = torch.zeros(d_in, device=cfg.train.device)
-    plan = Plan("bench", Path("bench"), sae_config(sae), cfg, "rows", None, {})
+    plan = Plan("bench", Path("bench"), made, cfg, "rows", None, {})
     return Trainee(plan, Normalisation(centre, 1.0, centre, 1.0))
 
 

@@ -2,19 +2,16 @@
 
 import json
 import os
-import signal
 import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
 from saelab.bench.peers.libraries import FLOOR, OWN, Library
 from saelab.contracts import Progress
 from saelab.errors import SaelabError
+from saelab.process import leaving_on_sigterm
 
 T = TypeVar("T")
 PACKAGE = Path(__file__).resolve().parent / "peers"
@@ -147,19 +144,12 @@ class Workers:
 def workers(progress: Progress) -> Iterator[Workers]:
     """Workers for the duration of a block; SIGTERM ends the block as Ctrl-C does, so that nothing stays behind."""
     made = Workers(progress)
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, _leave) if main else None
-    try:
-        yield made
-    finally:
-        for worker in made.all:
-            worker.stop()
-        if main:
-            signal.signal(signal.SIGTERM, before)
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    sys.exit(128 + number)
+    with leaving_on_sigterm():
+        try:
+            yield made
+        finally:
+            for worker in made.all:
+                worker.stop()
 
 
 def require_python(python: Path) -> None:

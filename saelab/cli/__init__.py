@@ -3,9 +3,13 @@
 import os
 import sys
 from importlib import import_module
+from keyword import iskeyword
+from pathlib import Path
+from typing import NoReturn
 
 import click
 
+from saelab.atomic import as_disk_full
 from saelab.errors import Interrupted, SaelabError
 from saelab.kernels.backend import KernelError
 
@@ -17,6 +21,7 @@ VERBS: dict[str, str] = {
     "train": "Train one or many SAEs on a store, in one pass over its rows.",
     "index": "Find out what every feature of an SAE fires on and what it writes.",
     "label": "Say in words what each feature fires on, and how well that holds on other documents.",
+    "explain": "Ask a language model of your own what features stand for, and score what it says.",
     "app": "Browse, steer and ablate in the browser.",
     "atlas": "Features that pass a filter, as the app's atlas shows them.",
     "show": "One feature's card in the terminal.",
@@ -30,7 +35,9 @@ VERBS: dict[str, str] = {
     "compare": "Several checkpoints on the same tokens: one table, and the frontier of error against sparsity.",
     "drift": "Two checkpoints feature by feature: what turned, was born, died, fires elsewhere.",
     "prove": "What the variants' papers claim, measured on rows whose true features are known.",
-    "sql": "Read-only SQL over a store or an index.",
+    "sql": "Read-only SQL over a store, an index, or evaluations' results.",
+    "import": "Make checkpoints of other libraries' SAEs: SAELens, sparsify, dictionary_learning, Gemma Scope, …",
+    "export": "Write checkpoints as other libraries' files, exactly or not at all.",
     "verify": "Check every file of an artefact against its checksum.",
     "doctor": "What is installed, which paths will be used, and why.",
     "bench": "What this machine does, beside its own ceilings.",
@@ -47,7 +54,8 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        return import_module(f"saelab.cli.{cmd_name}").command
+        module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
+        return import_module(f"saelab.cli.{module}").command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -76,6 +84,15 @@ def main() -> None:
         click.echo(str(stop), err=True)
         sys.exit(stop.exit_code)
     except (SaelabError, KernelError) as error:
-        click.secho("Error: ", fg="red", bold=True, err=True, nl=False)
-        click.echo(str(error), err=True)
-        sys.exit(2)
+        _refuse(str(error))
+    except OSError as error:  # where a file is appended to, say
+        told = as_disk_full(error, Path(error.filename or "a file"))
+        if told is error:
+            raise
+        _refuse(str(told))
+
+
+def _refuse(why: str) -> NoReturn:
+    click.secho("Error: ", fg="red", bold=True, err=True, nl=False)
+    click.echo(why, err=True)
+    sys.exit(2)

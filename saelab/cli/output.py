@@ -1,6 +1,8 @@
 """How the command line speaks: tables, notes, progress with a rate and an estimate, JSON on request."""
 
 import json
+import os
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +14,19 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
-console = Console(highlight=False)
+WIDE = 160  # columns of a table that goes to a file or a pipe, where rich would assume 80
+
+
+class Terminal(Console):
+    """Breaks tables at the terminal's width, and lines of text nowhere: paths and commands in them can be copied."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        if all(isinstance(thing, str) for thing in objects):
+            how.setdefault("soft_wrap", True)
+        super().print(*objects, **how)
+
+
+console = Terminal(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
 
 json_option = click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write the table as JSON."

@@ -13,9 +13,11 @@ def row_source(cfg: TrainConfig) -> RowSource | None:
         return SyntheticRows(bed(cfg.synthetic))
     from saelab.config import settings
     from saelab.harvest import HarvestConfig
+    from saelab.harvest.contexts import LiveContexts
     from saelab.harvest.live import LiveRows
     from saelab.harvest.sequences import LiveSequences
+    from saelab.train.end_to_end import wants_model
     from saelab.train.sequences import wants_sequences
 
-    rows = LiveSequences if wants_sequences(cfg) else LiveRows
+    rows = LiveContexts if wants_model(cfg) else LiveSequences if wants_sequences(cfg) else LiveRows
     return rows(settings(HarvestConfig, cfg.live, where="live"))

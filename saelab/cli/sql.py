@@ -12,10 +12,11 @@ from saelab.cli.output import json_option, table, write_json
 @click.argument("query")
 @json_option
 def command(folder: Path, query: str, json_path: Path | None) -> None:
-    """Read-only SQL (DuckDB's dialect) over a store or a feature index.
+    """Read-only SQL (DuckDB's dialect) over a store, a feature index, or what `saelab eval` found of a checkpoint.
 
     \b
         saelab sql runs/demo/store "select doc, pos, token, norm from rows limit 5"
+        saelab sql runs/demo/sae "select checkpoint, metric, value from results where eval = 'core'"
     """
     from saelab.runs import queryable
 

@@ -9,7 +9,7 @@ import click
 from saelab.cli.output import console, json_option, progress, table, write_json
 
 if TYPE_CHECKING:
-    from saelab.intervene import Steer, SteerRequest
+    from saelab.intervene import Steer, SteerRecipe, SteerRequest
 
 MODES = ("add", "scale", "clamp", "orthogonal", "cap")
 POSITIONS = ("all", "prompt", "generated", "last")
@@ -26,8 +26,8 @@ def feature_and_strength(text: str) -> tuple[int, float]:
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("--feature", "features", multiple=True, required=True, metavar="FEATURE=STRENGTH", help="As in 12=4.")
-@click.option("--prompt", required=True, help="Text to go on from.")
+@click.option("--feature", "features", multiple=True, metavar="FEATURE=STRENGTH", help="As in 12=4.")
+@click.option("--prompt", help="Text to go on from.")
 @click.option("--mode", type=click.Choice(MODES), default="add", show_default=True)
 @click.option("--positions", type=click.Choice(POSITIONS), default="all", show_default=True)
 @click.option("--last", default=1, show_default=True, help="For --positions last: how many tokens of the prompt.")
@@ -39,40 +39,56 @@ def feature_and_strength(text: str) -> tuple[int, float]:
 @click.option("--dose", is_flag=True, help="Instead: what the first feature does at rising strengths, with controls.")
 @click.option("--chat", is_flag=True, help="Put the prompt through the model's chat template.")
 @click.option("--save", "name", metavar="NAME", help="Keep the recipe beside the run, where the app finds it.")
+@click.option("--recipe", "kept", metavar="NAME", help="Instead of all these: a recipe kept beside the run.")
+@click.option("--python", is_flag=True, help="With --recipe: print it as a Python program that runs, and end.")
 @json_option
 def command(checkpoint: Path, features: tuple[str, ...], mode: str, positions: str, last: int, tokens: int,
-            prompt: str, temperature: float, seed: int, seeds: int, controls: bool, dose: bool, chat: bool,
-            name: str | None, json_path: Path | None) -> None:  # fmt: skip
+            prompt: str | None, temperature: float, seed: int, seeds: int, controls: bool, dose: bool, chat: bool,
+            name: str | None, kept: str | None, python: bool, json_path: Path | None) -> None:  # fmt: skip
     """Generate with features turned up, beside the text without. Strength is in units of the feature's maximum.
 
     \b
         saelab steer runs/demo/sae/topk-2048-k32 --feature 12=2 --prompt "def area(width, height):"
+        saelab steer runs/demo/sae/topk-2048-k32 --recipe mine
     """
-    from saelab.intervene import Steer, SteerRecipe, SteerRequest, save_recipe
+    from saelab.intervene import Steer, SteerRecipe, SteerRequest, load_recipe, save_recipe
     from saelab.runs import run_folder
 
+    if kept:
+        if features or prompt:
+            raise click.UsageError("--recipe says which features and prompt: give no --feature and no --prompt")
+        recipe = load_recipe(run_folder(checkpoint), kept)
+        if python:
+            click.echo(recipe.snippet(run_folder(checkpoint)))
+            return
+        write_json(json_path, _texts(checkpoint.resolve().parent, recipe, seeds))
+        return
+    if not features or prompt is None:
+        raise click.UsageError("give --feature and --prompt, or --recipe")
     wanted = [feature_and_strength(text) for text in features]
     steers = tuple(Steer(feature, strength, mode, positions, last) for feature, strength in wanted)
     rows = ("default", "steered", "random", "other") if controls else ("default", "steered")
     request = SteerRequest(prompt, tokens, temperature, seed, chat, rows)
+    recipe = SteerRecipe(((checkpoint.resolve().name, steers),), request)
     if name:
-        recipe = SteerRecipe(((checkpoint.resolve().name, steers),), request)
         console.print(f"kept as {save_recipe(run_folder(checkpoint), name, recipe)}", markup=False)
     write_json(json_path, _dose(checkpoint, steers[0], request, max(seeds, 2)) if dose
-               else _texts(checkpoint, steers, request, seeds))  # fmt: skip
+               else _texts(checkpoint.resolve().parent, recipe, seeds))  # fmt: skip
 
 
-def _texts(checkpoint: Path, steers: "tuple[Steer, ...]", request: "SteerRequest", seeds: int) -> list[Any]:
+def _texts(saes: Path, recipe: "SteerRecipe", seeds: int) -> list[Any]:
     """Print what every row writes, seed by seed."""
     from saelab.intervene import Steering, steer
     from saelab.runs import index_of, language_model_of
     from saelab.sae import SAE
 
-    sae = SAE.load(checkpoint)
-    maxima = index_of(checkpoint).maximum([one.feature for one in steers])
-    lm, results = language_model_of(sae), []
+    steerings, request = [], recipe.request
+    for name, steers in recipe.saes:
+        maxima = index_of(saes / name).maximum([one.feature for one in steers])
+        steerings.append(Steering(SAE.load(saes / name), steers, maxima))
+    lm, results = language_model_of(steerings[0].sae), []
     for seed in range(request.seed, request.seed + seeds):
-        result = steer(lm, [Steering(sae, steers, maxima)], replace(request, seed=seed))
+        result = steer(lm, steerings, replace(request, seed=seed))
         results.append({"seed": seed, **asdict(result)})
         for row in result.rows:
             console.rule(f"{row.name}, seed {seed}", align="left")

@@ -97,6 +97,33 @@ def steps() -> str:
     return markdown(["variant", "L0", "ms a step", "x topk"], rows)
 
 
+def interop() -> str:
+    """What is imported and exported, and who has checked it."""
+    rows = json.loads((DATA / "interop.json").read_text(encoding="utf-8"))["rows"]
+    read = [row for row in rows if row["direction"] == "import"]
+    lines = []
+    for name in dict.fromkeys(row["format"] for row in read):
+        mine = [row for row in read if row["format"] == name]
+        apart = max((row["apart"] for row in mine if row.get("apart") is not None), default=None)
+        kinds = ", ".join(dict.fromkeys(row["kind"] for row in mine))
+        forms = ", ".join(dict.fromkeys(row["form"] for row in mine if row["form"])) or "–"
+        difference = "≤ 1e-5" if apart is None else f"{apart:.1e}"
+        lines.append([f"`{name}`", kinds, forms, mine[0]["checked"], difference])
+    columns = ["`import --format`", "kinds", "also as", "checked against", "largest difference"]
+    return "\n\n".join([markdown(columns, lines), _exports([row for row in rows if row["direction"] == "export"])])
+
+
+def _exports(rows: list[dict[str, Any]]) -> str:
+    """A line per variant: what each format calls it, as an autoencoder and as a transcoder."""
+    formats = list(dict.fromkeys(row["format"] for row in rows))
+    named = {(row["kind"], row["form"], row["format"]): row["as"] for row in rows}
+    lines = []
+    for variant in dict.fromkeys(row["kind"] for row in rows):
+        cells = [[named.get((variant, form, name)) for form in ("", "transcoder")] for name in formats]
+        lines.append([f"`{variant}`", *(" · ".join(f"{one}" for one in pair if one) or "–" for pair in cells)])
+    return markdown(["`sae.variant`", *(f"`export --format {name}`" for name in formats)], lines)
+
+
 def latest(what: str) -> Path:
     """The newest JSON of one benchmark: their names begin with the date."""
     return max((DATA / "bench").glob(f"*-{what}.json"))
@@ -116,6 +143,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "proofs": proofs,
     "speed": speed,
     "steps": steps,
+    "interop": interop,
 }
 
 

@@ -2,6 +2,7 @@
 
 from rich.text import Text
 
+from saelab import signs
 from saelab.features import Example
 
 SHADES = ("", "on #14343b", "on #175665", "on #1b7c93", "on #20a3c2 bold")  # one blue ramp, read on dark and light
@@ -13,10 +14,5 @@ def coloured(example: Example, maximum: float) -> Text:
     tokens = example.tokens or tuple(f"<{number}>" for number in example.ids)
     for token, activation in zip(tokens, example.activations, strict=True):
         level = 0 if activation <= 0 else 1 + min(3, int(4 * activation / max(maximum, 1e-9)))
-        line.append(visible(token), style=SHADES[level])
+        line.append(signs.token(token), style=SHADES[level])
     return line
-
-
-def visible(token: str) -> str:
-    """A token on one line: line breaks and tabs as signs."""
-    return token.replace("\n", "↵").replace("\t", "⇥").replace("\r", "␍")

@@ -17,14 +17,13 @@ def command(ctx: click.Context, folder: Path, json_path: Path | None) -> None:
     \b
         saelab verify runs/demo
     """
-    from saelab.runs import artefacts_in
+    from saelab.runs import verify_all
 
-    found: dict[str, list[str]] = {}
     with progress() as bar:
-        for artefact in artefacts_in(folder):
-            found[str(artefact.path)] = artefact.verify(bar)
+        found = {str(path): problems for path, problems in verify_all(folder, bar).items()}
     for path, problems in found.items():
-        console.print(f"{path}: {'whole' if not problems else f'{len(problems)} problems'}", markup=False)
+        several = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        console.print(f"{path}: {several if problems else 'whole'}", markup=False)
         for problem in problems:
             console.print(f"  {problem}", markup=False)
     write_json(json_path, found)

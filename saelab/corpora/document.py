@@ -1,17 +1,38 @@
 """One text with a name, and the rule that says which documents are held out."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from saelab.errors import CorpusError
 
 HELDOUT_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class Document:
-    """A text that is never mixed with another. `name` is unique within its corpus."""
+    """A text that is never mixed with another. `name` is unique within its corpus.
+
+    A conversation also has `turns`, (role, content) one by one; its text is the contents, blank lines between them.
+    """
 
     name: str
     text: str
+    turns: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, name: str, value: Any, column: str, where: str) -> "Document":
+        """What a column holds: text, or a conversation, a list of {role, content}. Raises CorpusError for the rest."""
+        if isinstance(value, str):
+            return cls(name, value)
+        if isinstance(value, list) and value and all(_is_turn(turn) for turn in value):
+            turns = tuple((turn["role"], turn["content"]) for turn in value)
+            return cls(name, "\n\n".join(content for _, content in turns), turns)
+        raise CorpusError(
+            f"{where}: column {column!r} holds {type(value).__name__}, but text is a string, and a conversation a list "
+            "of {role, content}.\n  fix: set corpus.column"
+        )
 
     @property
     def heldout(self) -> bool:
@@ -22,3 +43,7 @@ class Document:
 def name_hash(name: str) -> int:
     """A 64-bit hash of a document's name that is the same on every machine and in every run."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+
+
+def _is_turn(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(value.get(key), str) for key in ("role", "content"))

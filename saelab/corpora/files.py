@@ -25,7 +25,10 @@ LARGEST_TEXT = 2**30  # bytes of one .txt, which is read and tokenized whole
 class FilesConfig(Settings):
     kind: Literal["files"] = "files"
     paths: list[str] = Field(min_length=1, description="Files, directories (searched to any depth) and globs.")
-    column: str = Field("text", description="The column of .jsonl and .parquet files that holds the text.")
+    column: str = Field(
+        "text",
+        description="The column of .jsonl and .parquet files that holds the text, or a list of {role, content}.",
+    )
 
 
 class LocalFiles:
@@ -117,19 +120,20 @@ def _read_jsonl(path: Path, column: str) -> Iterator[Document]:
             text = _decode(line, path, at=start).removeprefix("\ufeff")
             start += len(line)
             if text.strip():
-                yield Document(f"{path}:{number}", _text_of(text, column, f"{path}, line {number}"))
+                where = f"{path}, line {number}"
+                yield Document.of(f"{path}:{number}", _value_of(text, column, where), column, where)
 
 
-def _text_of(line: str, column: str, where: str) -> str:
+def _value_of(line: str, column: str, where: str) -> Any:
     try:
         row = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, a number of thousands of digits, brackets without end
         raise CorpusError(f"{where} is not JSON: {error}") from None
     if not isinstance(row, dict):
         raise CorpusError(f"{where} holds a JSON {type(row).__name__}, but each line is an object with columns.")
     if column not in row:
         raise CorpusError(_no_column(where, column, list(row)))
-    return _string(row[column], column, where)
+    return row[column]
 
 
 def _read_parquet(path: Path, column: str) -> Iterator[Document]:
@@ -144,7 +148,7 @@ def _read_parquet(path: Path, column: str) -> Iterator[Document]:
             for batch in file.iter_batches(batch_size=256, columns=[column]):
                 for value in batch.column(0):
                     row += 1
-                    yield Document(f"{path}:{row}", _string(value.as_py(), column, f"{path}, row {row}"))
+                    yield Document.of(f"{path}:{row}", value.as_py(), column, f"{path}, row {row}")
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path}, row {row}: column {column!r} is not UTF-8 ({error.reason}).") from None
     except pa.ArrowInvalid as error:
@@ -166,12 +170,6 @@ def _decode(data: bytes, path: Path, at: int) -> str:
             f"{path} is not UTF-8: byte {at + error.start:,} is 0x{data[error.start]:02x} ({error.reason}).\n"
             f"  fix: convert it, for example with: iconv -f LATIN1 -t UTF-8 {path.name}"
         ) from None
-
-
-def _string(value: Any, column: str, where: str) -> str:
-    if not isinstance(value, str):
-        raise CorpusError(f"{where}: column {column!r} holds {type(value).__name__}, but text is a string.")
-    return value
 
 
 def _no_column(where: str, column: str, columns: list[str]) -> str:

@@ -22,7 +22,7 @@ class HubConfig(Settings):
     dataset: str = Field(min_length=1, description="Id on the hub, or a local folder of data files.")
     subset: str | None = Field(None, description="The data set's configuration, where it has several.")
     split: str = Field("train", description="The data set's own split to read; saelab holds out documents of it.")
-    column: str = Field("text", description="The column that holds the text.")
+    column: str = Field("text", description="The column that holds the text, or a list of {role, content}.")
     streaming: bool = Field(True, description="Read while downloading, instead of downloading all of it first.")
     revision: str | None = Field(None, description="Branch, tag or commit. A commit makes a run repeatable.")
 
@@ -41,10 +41,10 @@ class HubDataset:
         name = "/".join(part for part in (self.cfg.dataset, self.cfg.subset, self.cfg.split) if part)
         found = False
         for number, row in enumerate(self._rows(), start=1):
-            text = self._text(row, f"{name}, row {number}")
-            if text.strip():
+            document = self._document(row, f"{name}:{number}", f"{name}, row {number}")
+            if document.text.strip():
                 found = True
-                yield Document(f"{name}:{number}", text)
+                yield document
         if not found:
             raise CorpusError(f"There is no text in {name}: column {self.cfg.column!r} is blank in every row.")
 
@@ -71,16 +71,13 @@ class HubDataset:
                 "          folder of .parquet or .jsonl files, corpus.kind=files, or corpus.kind=python-stdlib"
             ) from None
 
-    def _text(self, row: dict[str, Any], where: str) -> str:
+    def _document(self, row: dict[str, Any], name: str, where: str) -> Document:
         if self.cfg.column not in row:
             raise CorpusError(
                 f"{where} has no column {self.cfg.column!r}. Its columns are: {', '.join(row)}.\n"
                 "  fix: set corpus.column"
             )
-        text = row[self.cfg.column]
-        if not isinstance(text, str):
-            raise CorpusError(f"{where}: column {self.cfg.column!r} holds {type(text).__name__}, but text is a string.")
-        return text
+        return Document.of(name, row[self.cfg.column], self.cfg.column, where)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
     separate   a context never crosses documents:   [BOS a a a] [BOS a a] [BOS b b b] ...
     concat     documents follow each other:         [BOS a a a] [BOS a a BOS] [BOS b b b] ...
+    truncated  a document is one context, cut off:  [BOS a a a] [BOS b b b] ...
 
 A model that was trained with a beginning-of-sequence token (BOS) expects one at position 0: with `bos` given,
 every context starts with it, and "concat" puts one between documents as well. The BOS belongs to no document:
@@ -10,6 +11,7 @@ its `doc` and `pos` are -1, by which everything downstream leaves it out.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from saelab.corpora.document import Document
 from saelab.errors import ConfigError
@@ -87,7 +89,13 @@ def _concat(encoded: Iterable[tuple[int, list[int]]], length: int, bos: int | No
         yield context
 
 
+def _truncated(encoded: Iterable[tuple[int, list[int]]], length: int, bos: int | None) -> Iterator[Context]:
+    for doc, tokens in encoded:
+        yield from islice(_separate([(doc, tokens)], length, bos), 1)
+
+
 PACKINGS: dict[str, Callable[[Iterable[tuple[int, list[int]]], int, int | None], Iterator[Context]]] = {
     "separate": _separate,
     "concat": _concat,
+    "truncated": _truncated,
 }

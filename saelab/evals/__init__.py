@@ -1,14 +1,36 @@
-"""Evaluations: one file each, with its Config, its Result and run(); `EVALS` names them."""
+"""Evaluations: one file each, with its Config, its Result and run(); `EVALS` names them.
 
-from typing import Any, Protocol
+Each says what it needs (NEEDS), where it comes from (SOURCE) and what each of its figures is (METRICS).
+"""
+
+from typing import Any, Protocol, runtime_checkable
 
 from saelab.config import Settings
-from saelab.evals import fidelity, syntax
+from saelab.evals import (
+    absorption,
+    autointerp,
+    core,
+    eps_lbo,
+    fidelity,
+    ravel,
+    scr,
+    sparse_probing,
+    stability,
+    syntax,
+    synth,
+    tpp,
+    unlearning,
+)
+from saelab.evals.subject import Figure, Subject
 from saelab.evals.syntax import FeatureLabel, feature_labels
 
 
+@runtime_checkable
 class Result(Protocol):
     """A frozen dataclass of figures."""
+
+    def figures(self) -> list[Figure]:
+        """One row per metric."""
 
     def table(self) -> tuple[tuple[str, ...], list[Any]]:
         """Column names, and the rows."""
@@ -28,13 +50,37 @@ class Eval(Protocol):
         """Its settings, each with a default."""
 
     @property
+    def NEEDS(self) -> tuple[str, ...]:
+        """What it needs beyond the checkpoint: keys of `subject.NEEDS`."""
+
+    @property
+    def SOURCE(self) -> str:
+        """The paper or project it comes from."""
+
+    @property
+    def METRICS(self) -> dict[str, str]:
+        """Each figure's definition."""
+
+    @property
     def run(self) -> Any:
-        """(sae, lm, store, cfg, progress) -> Result."""
+        """(subject, cfg, progress) -> Result. Raises EvalSkipped where it cannot be asked."""
 
 
 EVALS: dict[str, Eval] = {
     "fidelity": fidelity,
     "syntax": syntax,
+    "core": core,
+    "stability": stability,
+    "synth": synth,
+    "eps_lbo": eps_lbo,
+    "sparse_probing": sparse_probing,
+    "scr": scr,
+    "tpp": tpp,
+    "absorption": absorption,
+    "ravel": ravel,
+    "unlearning": unlearning,
+    "autointerp": autointerp,
 }
+SHORT = ("fidelity", "syntax")  # what is measured when nothing else is asked for, and by the demo
 
-__all__ = ["EVALS", "Eval", "FeatureLabel", "Result", "feature_labels"]
+__all__ = ["EVALS", "SHORT", "Eval", "FeatureLabel", "Figure", "Result", "Subject", "feature_labels"]

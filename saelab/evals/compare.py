@@ -108,7 +108,7 @@ def compare(
 ) -> Comparison:
     """Measure every checkpoint on `tokens` held-out tokens of the store's corpus; `labels`: also by `syntax`.
 
-    Raises EvalError when two checkpoints have one name, and what `fidelity.run` raises.
+    Raises EvalError when two checkpoints have one name, and what `fidelity.measure` raises.
     """
     progress = progress or Silent()
     names = distinct_names(checkpoints)
@@ -117,8 +117,8 @@ def compare(
     rows: list[Compared] = []
     for name, sae in zip(names, saes, strict=True):
         progress.note(f"{name} ({len(rows) + 1} of {len(names)})")
-        values, figures = sae.cfg.model_dump(mode="json"), fidelity.run(sae, lm, store, cfg, progress)
-        found = syntax.run(sae, lm, store, syntax.Config.model_validate({}), progress).good if labels else None
+        values, figures = sae.cfg.model_dump(mode="json"), fidelity.measure(sae, lm, store, cfg, progress)
+        found = syntax.measure(sae, lm, store, syntax.Config.model_validate({}), progress).good if labels else None
         rows.append(Compared(name, sae.cfg.variant, sae.cfg.d_sae, values, figures, found))
     return Comparison(datetime.now(timezone.utc).isoformat(timespec="seconds"), lm.name, rows)
 

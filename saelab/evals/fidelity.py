@@ -23,11 +23,32 @@ from saelab.config import Settings
 from saelab.contracts import Codes, Progress, Silent
 from saelab.errors import EvalError
 from saelab.evals.heldout import Tokens, heldout_tokens, reading, require_same_model
+from saelab.evals.subject import Figure, Subject
 from saelab.intervene import replaced, sites, spliced
 from saelab.lm import Edit, LanguageModel
 from saelab.metrics import Reconstruction, dead_share, density, kl_divergence, recovered
 from saelab.sae import SAE
 from saelab.store import Store
+
+NEEDS = ("model", "text")
+SOURCE = "Karvonen et al. 2025, SAEBench (core), with mean ablation beside zero ablation"
+METRICS = {
+    "fvu": "fraction of variance unexplained, 1 - explained variance",
+    "cosine": "mean cosine of a row and its reproduction",
+    "mse": "mean squared error of a row, summed over its width",
+    "l0": "mean number of features that fire on a token",
+    "dead_share": "share of features that fire on none of the tokens",
+    "ce": "the model's own loss, nats per counted prediction",
+    "ce_spliced": "its loss with the site replaced by the reproduction",
+    "ce_zero": "its loss with the site replaced by zeros",
+    "ce_mean": "its loss with the site replaced by its mean row",
+    "ce_recovered": "(ce_zero - ce_spliced) / (ce_zero - ce)",
+    "ce_recovered_mean": "(ce_mean - ce_spliced) / (ce_mean - ce)",
+    "kl_spliced": "KL(model || model with the reproduction), nats per prediction",
+    "kl_recovered": "1 - kl_spliced / the KL of zero ablation",
+    "kl_recovered_mean": "1 - kl_spliced / the KL of mean ablation",
+}
+_OF_PREDICTIONS = ("ce", "kl")  # figures that begin so are means over predictions, the others over tokens
 
 LOGITS_AT_ONCE = 2**23  # numbers in the logits of one batch: 32 MB in fp32
 QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
@@ -98,29 +119,44 @@ class Result:
         """The lines to read when there is time for no more."""
         return [f"CE recovered {self.ce_recovered:.3f}, FVU {self.fvu:.3f}, L0 {self.l0:.1f}, {self.dead:,} dead"]
 
+    def figures(self) -> list[Figure]:
+        """One row per metric."""
+        n = {True: self.predictions, False: self.tokens}
+        return [Figure(name, getattr(self, name), n[name.startswith(_OF_PREDICTIONS)]) for name in METRICS]
+
     def to_json(self) -> dict[str, Any]:
         """Every figure."""
         return asdict(self)
 
 
-def run(sae: SAE, lm: LanguageModel, store: Store, cfg: Config, progress: Progress | None = None) -> Result:
+def run(subject: Subject, cfg: Config, progress: Progress | None = None) -> Result:
+    """Measure the subject's SAE on held-out documents of the corpus of its store."""
+    return measure(subject.sae, subject.lm, subject.store, cfg, progress)
+
+
+def measure(sae: SAE, lm: LanguageModel, store: Store, cfg: Config, progress: Progress | None = None) -> Result:
     """Measure `sae`, which reads activations of `lm`, on held-out documents of the corpus of `store`."""
-    progress = progress or Silent()
+    rows, losses = counted(sae, lm, store, cfg.tokens, progress or Silent())
+    return Result(site=rows.read, d_sae=sae.cfg.d_sae, **rows.figures(), **losses.figures())
+
+
+def counted(sae: SAE, lm: LanguageModel, store: Store, tokens: int, progress: Progress) -> tuple["Rows", "Losses"]:
+    """What the SAE makes of `tokens` held-out tokens, and what the model then makes of them."""
     sae.require_rows("fidelity")
     require_same_model(sae, lm, store)
     length = store.config["context"] or lm.context
     batch = max(1, min(16, LOGITS_AT_ONCE // (length * lm.n_vocab)))
-    batches = heldout_tokens(lm, store, cfg.tokens, batch, progress)
-    rows = _Rows(sae, lm)
-    for tokens in reading(batches, lm, progress, "rows of the SAE"):
-        rows.add(tokens)
-    losses = _Losses(sae, lm, rows.mean)
-    for tokens in reading(batches, lm, progress, "loss with the SAE in place"):
-        losses.add(tokens)
-    return Result(site=rows.read, d_sae=sae.cfg.d_sae, **rows.figures(), **losses.figures())
+    batches = heldout_tokens(lm, store, tokens, batch, progress)
+    rows = Rows(sae, lm)
+    for part in reading(batches, lm, progress, "rows of the SAE"):
+        rows.add(part)
+    losses = Losses(sae, lm, rows.mean)
+    for part in reading(batches, lm, progress, "loss with the SAE in place"):
+        losses.add(part)
+    return rows, losses
 
 
-class _Rows:
+class Rows:
     """What the SAE makes of the rows."""
 
     def __init__(self, sae: SAE, lm: LanguageModel) -> None:
@@ -128,6 +164,7 @@ class _Rows:
         self.read, self.write = sites(sae)
         self.reconstruction = Reconstruction()
         self.fired = torch.zeros(sae.cfg.d_sae, dtype=torch.int64)
+        self.activation = 0.0  # sum over rows and features
         self.sum = torch.zeros(lm.d_site(self.write), dtype=torch.float64)
 
     @torch.inference_mode()
@@ -137,6 +174,7 @@ class _Rows:
         codes = self.sae.encode_sparse(x)
         self.reconstruction.add(y, self.sae.decode_sparse(codes, x))
         self.fired += firing_counts(codes).cpu()
+        self.activation += codes.val[codes.mask].clamp_min(0).sum().item()
         self.sum += y.sum(dim=0, dtype=torch.float64).cpu()
 
     @property
@@ -171,7 +209,7 @@ def _density(fired: Int[Tensor, "d_sae"], tokens: int) -> Density:
     return Density(EDGES, tuple(counts), quantiles)
 
 
-class _Losses:
+class Losses:
     """Loss and KL of the model with the site as it is, spliced, zeroed, and at its mean."""
 
     def __init__(self, sae: SAE, lm: LanguageModel, mean: Float[Tensor, "d"]) -> None:

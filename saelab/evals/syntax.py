@@ -26,9 +26,21 @@ from saelab.evals.heldout import require_same_model
 from saelab.evals.labelled import Half, encoded, halves, labelled_documents
 from saelab.evals.labels import LABELS
 from saelab.evals.scoring import Scores, feature_blocks, neuron_blocks, score
+from saelab.evals.subject import Figure, Subject
 from saelab.lm import LanguageModel
 from saelab.sae import SAE
 from saelab.store import Store
+
+NEEDS = ("model", "python")
+SOURCE = "this project; labels after Python's own tokenize and ast"
+METRICS = {
+    "labels_found": "labels with a feature of F1 >= 0.8 on the half it was not chosen on",
+    "labels_found_beyond_trivial": "those of them whose F1 is 0.1 or more above that of always saying yes",
+    "mean_f1": "mean over labels of the best feature's F1",
+    "mean_f1_neuron": "the same of the best raw dimension of the site, either sign",
+    "mean_f1_shuffled": "the same of the best feature for the label's tokens dealt out anew: chance",
+    "share_above_neuron": "share of labels whose best feature has a higher F1 than the best raw dimension",
+}
 
 GOOD = 0.8  # F1 from which on a feature is said to stand for a label
 BEYOND = 0.1  # and how far above the trivial F1 it has to be to be more than a frequent feature
@@ -131,6 +143,19 @@ class Result:
             f"{self.tokens:,} tokens of {self.documents} documents; {len(self.left_out)} labels are too rare to score",
         ]
 
+    def figures(self) -> list[Figure]:
+        """One row per metric; n counts labels."""
+        n = len(self.labels)
+        values = {
+            "labels_found": self.good,
+            "labels_found_beyond_trivial": self.good_beyond_trivial,
+            "mean_f1": sum(one.f1 for one in self.labels) / n,
+            "mean_f1_neuron": sum(one.neuron_f1 for one in self.labels) / n,
+            "mean_f1_shuffled": sum(one.shuffled_f1 for one in self.labels) / n,
+            "share_above_neuron": self.beats_neuron,
+        }
+        return [Figure(name, value, n) for name, value in values.items()]
+
     def to_json(self) -> dict[str, Any]:
         """Every figure, without the label of each feature (`feature_labels`)."""
         plain = {name: value for name, value in asdict(self).items() if name != "features"}
@@ -146,7 +171,12 @@ def feature_labels(result: Result) -> dict[int, dict[str, Any]]:
     }
 
 
-def run(sae: SAE, lm: LanguageModel, store: Store, cfg: Config, progress: Progress | None = None) -> Result:
+def run(subject: Subject, cfg: Config, progress: Progress | None = None) -> Result:
+    """Find what the features of the subject's SAE stand for, on held-out Python documents."""
+    return measure(subject.sae, subject.lm, subject.store, cfg, progress)
+
+
+def measure(sae: SAE, lm: LanguageModel, store: Store, cfg: Config, progress: Progress | None = None) -> Result:
     """Find what the features of `sae` stand for, on held-out Python documents of the corpus of `store`."""
     progress = progress or Silent()
     require_same_model(sae, lm, store)

@@ -13,7 +13,6 @@ from pydantic import Field
 
 from saelab.config import Settings
 from saelab.contracts import Progress, Silent
-from saelab.errors import StoreMismatch
 from saelab.explain.choose import choose, measure
 from saelab.explain.families import Family, place_family, token_families
 from saelab.explain.syntax import syntax_family
@@ -129,12 +128,7 @@ def label_features(
     Raises StoreMismatch when the index was made from another store, EvalError when there are too few documents.
     """
     cfg, progress = cfg or RuleConfig(), progress or Silent()
-    if store.hash != index.facts["store"]:
-        raise StoreMismatch(
-            f"{index.path} was made from the rows of another store.\n"
-            f"  index: store {index.facts['store']}\n  given: {store.path}, store {store.hash}\n"
-            "  fix:   name the store of this run with --store"
-        )
+    index.require_store(store)
     text = read_text(store, index, cfg.tokens)
     families = [*token_families(text, cfg.most), place_family(text)]
     syntax = lm and syntax_family(lm, store, str(index.facts["settings"]["split"]), text, progress)

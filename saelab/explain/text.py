@@ -8,6 +8,7 @@ from jaxtyping import Bool, Int
 from saelab.corpora.document import name_hash
 from saelab.errors import EvalError
 from saelab.features import Index
+from saelab.signs import quoted
 from saelab.store import Store
 
 
@@ -32,10 +33,7 @@ class Text:
 
     def shown(self, token: int) -> str:
         """A token in quotation marks, its spaces and line breaks as signs."""
-        if not self.strings:
-            return f"token {token}"
-        signs = {" ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍"}
-        return f'"{"".join(signs.get(letter, letter) for letter in self.strings[token])}"'
+        return quoted(self.strings[token]) if self.strings else f"token {token}"
 
 
 def read_text(store: Store, index: Index, most: int) -> Text:

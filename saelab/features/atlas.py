@@ -7,11 +7,9 @@ import duckdb
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from saelab.errors import FeatureIndexError
 from saelab.features.where import Where, literal
 
 SOURCE = "memory.main.known"  # see Generation.labelled
-ADDED = ("pc1", "pc2", "matryoshka_group")  # since format 4
 CLASSES = {
     "dead": "count = 0",
     "ultra-rare": "count > 0 and density < 0.00001",
@@ -47,11 +45,6 @@ class Atlas:
     labels: tuple[Share, ...]
     map_variance: tuple[float, float] | None
 
-    @property
-    def has_map(self) -> bool:
-        """Whether the index holds places on the map: not in one made by an older version."""
-        return not bool(np.isnan(self.pc1).all())
-
     def drawn(self, most: int) -> Int[np.ndarray, "drawn"]:
         """At most `most` features to draw as points: those that pass first, evenly thinned where there are too many."""
         inside, outside = np.flatnonzero(self.passes), np.flatnonzero(~self.passes)
@@ -66,8 +59,8 @@ def _thinned(places: Int[np.ndarray, "n"], most: int) -> Int[np.ndarray, "kept"]
 
 
 def atlas(cursor: duckdb.DuckDBPyConnection, where: Where, facts: dict[str, Any]) -> Atlas:
-    """What the atlas shows under a filter. Raises FeatureIndexError when the filter asks for what the index lacks."""
-    passing = _Passing(cursor, where, facts)
+    """What the atlas shows under a filter."""
+    passing = _Passing(cursor, where)
     variance = facts.get("map_variance")
     numbers = passing.columns("density", "max", "pc1", "pc2")
     cosine = f"least({COSINE_BINS} - 1, floor((cosine + 1) * {COSINE_BINS} / 2))::int"
@@ -84,38 +77,19 @@ def atlas(cursor: duckdb.DuckDBPyConnection, where: Where, facts: dict[str, Any]
     )
 
 
-def columns_lacking(facts: dict[str, Any]) -> tuple[str, ...]:
-    """Columns that this index has not, because an older version made it."""
-    return ADDED if facts["format"] < 4 else ()
-
-
-def require_columns(where: Where, facts: dict[str, Any]) -> None:
-    """Raise FeatureIndexError for a filter on columns that an index of an older version has not."""
-    lacking = sorted(frozenset(columns_lacking(facts)) & frozenset().union(*(part.columns for part in where.parts)))
-    if lacking:
-        raise FeatureIndexError(
-            f"the filter asks for {', '.join(lacking)}, which this index, of format {facts['format']}, does not hold.\n"
-            "  fix:   run `saelab index` again"
-        )
-
-
 class _Passing:
     """Counts and columns under one filter."""
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection, where: Where, facts: dict[str, Any]) -> None:
-        require_columns(where, facts)
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, where: Where) -> None:
         asked = where.conditions()
         self._cursor = cursor
         self._condition = f"coalesce({' and '.join(sql for sql, _ in asked) or 'true'}, false)"
         self._values = [value for _, values in asked for value in values]
-        lacking = columns_lacking(facts)
-        nulls = "".join(f", null::float as {name}" for name in lacking)
-        self._source = f"(select *{nulls} from {SOURCE})" if lacking else SOURCE
 
     def columns(self, *names: str) -> dict[str, Any]:
         """These columns of all features in order, as doubles, and `passes`."""
         listed = ", ".join(f'"{name}"::double as "{name}"' for name in names)
-        query = f"select {listed}, {self._condition} as passes from {self._source} order by feature"
+        query = f"select {listed}, {self._condition} as passes from {SOURCE} order by feature"
         found = self._cursor.execute(query, self._values).fetchnumpy()
         plain = {name: np.ma.filled(found[name], np.nan) for name in names}
         return {**plain, "passes": np.asarray(found["passes"], dtype=bool)}
@@ -125,7 +99,7 @@ class _Passing:
         named = Where.parse(text)
         sql = " and ".join(part for part, _ in named.conditions())
         bound = [value for _, values in named.conditions() for value in values]
-        query = f"select count(*), count(*) filter ({self._condition}) from {self._source} where {sql}"
+        query = f"select count(*), count(*) filter ({self._condition}) from {SOURCE} where {sql}"
         row = self._cursor.execute(query, [*self._values, *bound]).fetchone()
         assert row is not None
         return Share(name, text, row[0], row[1])
@@ -134,7 +108,7 @@ class _Passing:
         """Per value of an expression (all, passing): the `most` frequent, most frequent first, or all in order."""
         order = "all_of desc, value" if most else "value"
         query = (
-            f"select {what} as value, count(*) as all_of, count(*) filter ({self._condition}) from {self._source} "
+            f"select {what} as value, count(*) as all_of, count(*) filter ({self._condition}) from {SOURCE} "
             f"where {condition} group by value order by {order} limit ?"
         )
         rows = self._cursor.execute(query, [*self._values, most]).fetchall()

@@ -1,4 +1,6 @@
-"""All that is known of one feature."""
+"""All that is known of one feature, read as two values."""
+
+import math
 
 import duckdb
 
@@ -6,14 +8,10 @@ from saelab.features.examples import examples
 from saelab.features.histogram import histogram
 from saelab.features.logits import effects
 from saelab.features.neighbours import coactive, neighbours
+from saelab.features.packed import CARD, WINDOWS, unpack
 from saelab.features.records import FeatureCard, Label
 from saelab.features.stats import of_row
 from saelab.features.vocabulary import Vocabulary
-
-_LISTS = (
-    "first_bin", "counts", "promoted", "promoted_by", "suppressed", "suppressed_by",
-    "near", "near_cosine", "together", "together_jaccard", "together_count", "stats",
-)  # fmt: skip
 
 
 def card(
@@ -26,17 +24,17 @@ def card(
     quantiles: int,
 ) -> FeatureCard:
     """The card of a feature, which must exist, with up to `top` of its strongest contexts."""
-    strongest, sampled = examples(cursor, vocabulary, feature, top, quantiles)
-    row = cursor.execute(f"select {', '.join(_LISTS)} from pages where feature = ?", [feature]).fetchone()
+    row = cursor.execute("select card, windows from app.cards where feature = ?", [feature]).fetchone()
     assert row is not None, feature
-    first, counts, up, up_by, down, down_by, near, near_by, both, both_by, both_count, figures = row
+    held = {**unpack(row[0], CARD), **unpack(row[1], WINDOWS)}
+    strongest, sampled = examples(held, vocabulary, top, quantiles)
     return FeatureCard(
-        stats=of_row(figures),
+        stats=of_row([None if math.isnan(value) else value for value in held["stats"]]),
         label=labels.get(feature),
-        histogram=histogram(first, counts),
+        histogram=histogram(held["first_bin"][0], held["counts"]),
         top=strongest,
         quantiles=sampled,
-        effects=effects(vocabulary, up, up_by, down, down_by),
-        neighbours=neighbours(labels, near, near_by),
-        coactive=coactive(labels, both, both_by, both_count),
+        effects=effects(vocabulary, held["promoted"], held["promoted_by"], held["suppressed"], held["suppressed_by"]),
+        neighbours=neighbours(labels, held["near"], held["near_cosine"]),
+        coactive=coactive(labels, held["together"], held["together_jaccard"], held["together_count"]),
     )

@@ -1,36 +1,42 @@
 """Where a feature fires: its strongest contexts, and a sample from every strength."""
 
-from collections.abc import Sequence
-from operator import itemgetter
+from collections.abc import Iterator, Mapping
+from itertools import accumulate, pairwise
 from typing import Any
-
-import duckdb
 
 from saelab.features.records import Example
 from saelab.features.vocabulary import Vocabulary
 
-_COLUMNS = "document, doc, pos, row, rank, quantile, tokens, peak, fired, acts, sampled"
-_RANK = _COLUMNS.split(", ").index("rank")
-
 
 def examples(
-    cursor: duckdb.DuckDBPyConnection, vocabulary: Vocabulary, feature: int, top: int, quantiles: int
+    held: Mapping[str, Any], vocabulary: Vocabulary, top: int, quantiles: int
 ) -> tuple[tuple[Example, ...], tuple[tuple[Example, ...], ...]]:
-    """The `top` strongest contexts, and those sampled from each of the quantiles, the weakest group first."""
-    rows = cursor.execute(
-        f"select {_COLUMNS} from examples where feature = ? and (sampled or rank < ?)",
-        [feature, top],
-    ).fetchall()
-    found = [(_example(row, vocabulary), row[-1]) for row in sorted(rows, key=itemgetter(_RANK))]
-    strongest = tuple(example for example, _ in found if example.rank < top)
-    groups = [tuple(e for e, sampled in found if sampled and e.quantile == q) for q in range(quantiles)]
-    return strongest, tuple(groups)
+    """The `top` strongest contexts, and those sampled from each of the quantiles, the weakest group first.
+
+    `held` is an unpacked card (`packed`), in which examples stand by rank.
+    """
+    strongest: list[Example] = []
+    groups: list[list[Example]] = [[] for _ in range(quantiles)]
+    for example, sampled in _each(held, vocabulary, top):
+        if example.rank < top:
+            strongest.append(example)
+        if sampled:
+            groups[example.quantile].append(example)
+    return tuple(strongest), tuple(map(tuple, groups))
 
 
-def _example(row: Sequence[Any], vocabulary: Vocabulary) -> Example:
-    name, doc, pos, place, rank, quantile, ids, peak, fired, acts, _ = row
-    activations = [0.0] * len(ids)
-    for at, act in zip(fired, acts, strict=True):
-        activations[at] = act
-    tokens = vocabulary.strings(ids)
-    return Example(name, doc, pos, place, rank, quantile, tuple(ids), tokens, tuple(activations), peak)
+def _each(held: Mapping[str, Any], vocabulary: Vocabulary, top: int) -> Iterator[tuple[Example, int]]:
+    """Each example that is asked for, and whether it is one of the sample."""
+    names = bytes(held["names"]).decode().split("\0")
+    shown, firing = (pairwise(accumulate(held[name], initial=0)) for name in ("shown", "firing"))
+    plain = (held[name] for name in ("rank", "quantile", "sampled", "row", "doc", "pos", "peak"))
+    for name, (start, stop), (first, last), values in zip(names, shown, firing, zip(*plain, strict=True), strict=False):
+        rank, quantile, sampled, row, doc, pos, peak = values
+        if rank < top or sampled:
+            ids = held["tokens"][start:stop]
+            activations = [0.0] * len(ids)
+            for at in range(first, last):
+                activations[held["fired"][at]] = held["acts"][at]
+            example = Example(name, doc, pos, row, rank, quantile, tuple(ids), vocabulary.strings(ids),
+                              tuple(activations), peak)  # fmt: skip
+            yield example, sampled

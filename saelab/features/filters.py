@@ -4,13 +4,13 @@ One small file for all SAEs of a run, written whole; two that save at once wait 
 """
 
 import fcntl
-import json
 import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from saelab import sealed
 from saelab.atomic import write_json
 from saelab.errors import FeatureIndexError
 from saelab.features.where import Where
@@ -22,7 +22,7 @@ NAMED = re.compile(r"[^\W_][\w .,+-]{0,59}")
 def read_filters(run: Path) -> dict[str, str]:
     """The saved filters of the run at `run`, by name; none when nobody has saved any."""
     try:
-        values = json.loads((run / NAME).read_text(encoding="utf-8"))
+        values = sealed.read(run / NAME)
         return {str(name): str(values[name]) for name in sorted(values)}
     except FileNotFoundError:
         return {}

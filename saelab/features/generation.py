@@ -11,7 +11,7 @@ import duckdb
 from saelab.errors import FeatureIndexError
 from saelab.features import marked
 from saelab.features.layout import Current, Layout, database
-from saelab.features.origin import READABLE, refuse_stale
+from saelab.features.origin import DATABASE, FORMAT, refuse_stale
 from saelab.features.records import Label
 from saelab.features.vocabulary import Vocabulary
 from saelab.store.sandbox import connect, literal
@@ -26,24 +26,28 @@ class Generation:
         self.number = now.generation
         self.layout = Layout(root, now.key)
         self.path = database(root, now.generation)
-        if marked.facts(self.path) is None:
+        if (known := marked.facts(self.path)) is None:
             raise FeatureIndexError(
                 f"{self.path} is missing or has not the size it was written with.\n"
                 f"  fix:   delete {root / 'CURRENT'} and run `saelab index` again"
             )
+        _refuse_other_format(self.path, known)
         self._connection = attach(root, self.path, PAGE_THREADS)
         self._named: dict[int, Label] | None = None
         self._lock = threading.Lock()
         self.facts = _facts(self.cursor())
-        self._refuse_other_format()
         self.checkpoint = (root / self.facts["checkpoint"]).resolve()
         refuse_stale(root, self.checkpoint, self.facts["weights"])
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A cursor for one question. Threads must not share a connection, but each may have a cursor of it."""
-        cursor = self._connection.cursor()
+        cursor = self.bare_cursor()
         cursor.execute("use app")
         return cursor
+
+    def bare_cursor(self) -> duckdb.DuckDBPyConnection:
+        """A cursor that names tables as `app.features`: without the half millisecond of a `use`."""
+        return self._connection.cursor()
 
     def labelled(self, labels: dict[int, Label]) -> duckdb.DuckDBPyConnection:
         """A cursor that also sees `memory.main.known`: the table of features with `label` and `f1`, all in memory.
@@ -63,16 +67,24 @@ class Generation:
                 self._named = labels
         return cursor
 
-    def _refuse_other_format(self) -> None:
-        if self.facts.get("format") not in READABLE:
-            raise FeatureIndexError(
-                f"{self.path} has format {self.facts.get('format')}, this saelab reads {READABLE[-1]}.\n"
-                "  fix:   run `saelab index` again"
-            )
-
     @cached_property
     def vocabulary(self) -> Vocabulary:
         return Vocabulary(self.cursor())
+
+
+def _refuse_other_format(path: Path, known: dict[str, Any]) -> None:
+    """Raise FeatureIndexError unless this saelab reads databases like the one at `path`, whose marker is `known`."""
+    written = (known.get("format"), known.get("database"))
+    if written != (FORMAT, DATABASE):
+        raise FeatureIndexError(
+            f"this index was made by another version of saelab: run `saelab index` again.\n"
+            f"  index: {path}, of format {_version(*written)}\n  saelab: reads format {_version(FORMAT, DATABASE)}\n"
+            "  fix:   saelab index CHECKPOINT; what the pass over the text found is kept where its format is the same"
+        )
+
+
+def _version(parts: object, database: object) -> str:
+    return f"{parts or 'unknown'}.{database or 1}"
 
 
 def attach(root: Path, path: Path, threads: int) -> duckdb.DuckDBPyConnection:

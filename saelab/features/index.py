@@ -149,6 +149,10 @@ class Index:
         self._require(now, feature)
         return firing.of(now, feature)
 
+    def require_store(self, store: Store) -> None:
+        """Raise StoreMismatch unless the index was made from this store."""
+        tokenquery.require_store(self._now(), store)
+
     def rows(self, store: Store) -> Rows:
         """The tokens the index was made from. Raises StoreMismatch when they are another store's."""
         return Rows.read(self._now(), store)
@@ -173,8 +177,6 @@ class Index:
     ) -> FeatureTable:
         """One page of the table of features; `limit` None gives all. `order` is one of `table.ORDERS`."""
         now, labels = self._now(), self.labels
-        if isinstance(where, Where):
-            atlas.require_columns(where, now.facts)
         return table.table(
             now.labelled(labels),
             labels,
@@ -199,7 +201,7 @@ class Index:
         self._require(now, feature)
         kept = now.facts["settings"]
         top, quantiles = min(examples, kept["top"]), kept["quantiles"]
-        return card.card(now.cursor(), now.vocabulary, self.labels, feature, top=top, quantiles=quantiles)
+        return card.card(now.bare_cursor(), now.vocabulary, self.labels, feature, top=top, quantiles=quantiles)
 
     def stats(self, feature: int) -> FeatureStats:
         """The numbers of one feature. Raises FeatureIndexError when there is no such feature."""
@@ -227,7 +229,7 @@ class Index:
 
     def strongest(self, top: int) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
         """(feature, row of the peak) of every feature's `top` strongest contexts."""
-        return stats.strongest(self._now().cursor(), top)
+        return stats.strongest(self._now().layout.tables("examples"), top)
 
     def search_label(self, text: str, limit: int | None = 100, offset: int = 0) -> FeatureTable:
         """Features whose label contains `text`, the best founded (highest F1) first."""
@@ -236,8 +238,7 @@ class Index:
     def search_promoted(self, text: str, limit: int = 100) -> tuple[TokenMatch, ...]:
         """Features that promote a token containing `text`, the strongest effect first."""
         now = self._now()
-        inverted = now.facts["format"] >= 4
-        return search.promoting(now.cursor(), now.vocabulary, self.labels, text, limit, inverted)
+        return search.promoting(now.cursor(), now.vocabulary, self.labels, text, limit)
 
     def search_words(self, text: str, limit: int = 100) -> tuple[int, ...]:
         """Features whose label or note matches the words of `text`, best match (BM25) first."""

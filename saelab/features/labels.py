@@ -5,13 +5,12 @@ wrote last, wrote it all. What a person says of a feature stands in `notes`, and
 "precision", "recall", "threshold", "covers" and "kind" are read when they are there.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from saelab.atomic import write_json
+from saelab import sealed
 from saelab.errors import FeatureIndexError
 from saelab.features.records import Label
 
@@ -20,14 +19,14 @@ NAME = "labels.json"
 
 def write_labels(path: Path, labels: Mapping[int, Mapping[str, Any]]) -> None:
     """Replace the labels of the index at `path` (its folder)."""
-    write_json(path / NAME, {str(feature): dict(labels[feature]) for feature in sorted(labels, key=int)})
+    sealed.write(path / NAME, {str(feature): dict(labels[feature]) for feature in sorted(labels, key=int)})
 
 
 def read_labels(path: Path) -> dict[int, Label]:
     """The labels of the index at `path`; none when nobody has written any."""
     file = path / NAME
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = sealed.read(file)
         return {int(feature): _label(value) for feature, value in values.items()}
     except FileNotFoundError:
         return {}

@@ -13,10 +13,10 @@ somebody reads. Every part `x.parquet` has a marker `x.json`, written last. The 
 on every build; a database file holds random ids (measured on DuckDB 2.0), so it is equal in content only.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from saelab import sealed
 from saelab.errors import FeatureIndexError
 
 
@@ -44,6 +44,10 @@ class Layout:
     def table(self, name: str, bucket: int = 0) -> Path:
         return self.parts / "tables" / name / f"{bucket:06d}.parquet"
 
+    def tables(self, name: str) -> list[Path]:
+        """A table's files, of all buckets, in order."""
+        return sorted((self.parts / "tables" / name).glob("*.parquet"))
+
 
 def database(root: Path, generation: int) -> Path:
     """The database of a generation."""
@@ -61,7 +65,7 @@ class Current:
 def current(root: Path) -> Current | None:
     """The pointer of the index at `root`; None before the first build has ended."""
     try:
-        values = json.loads((root / "CURRENT").read_text(encoding="utf-8"))
+        values = sealed.read(root / "CURRENT")
         return Current(int(values["generation"]), str(values["parts"]))
     except FileNotFoundError:
         return None

@@ -1,7 +1,5 @@
 """Files with a marker: `x.parquet` counts as done once `x.json` beside it holds its size and crc32."""
 
-import json
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from saelab.atomic import publish, write_json
+from saelab import sealed
+from saelab.atomic import aside, publish
 
 
 def marker(path: Path) -> Path:
@@ -20,29 +19,20 @@ def marker(path: Path) -> Path:
 def facts(path: Path) -> dict[str, Any] | None:
     """The marker of `path`; None when the file is not done, or has not the size its marker says."""
     try:
-        known = json.loads(marker(path).read_text(encoding="utf-8"))
+        known = sealed.read(marker(path))
         return known if path.stat().st_size == known["bytes"] else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
 
-def crc32(path: Path) -> int:
-    """The checksum that markers hold, read in pieces."""
-    total = 0
-    with path.open("rb") as file:
-        while piece := file.read(1 << 22):
-            total = zlib.crc32(piece, total)
-    return total
-
-
 def put(path: Path, write: Callable[[Path], dict[str, Any] | None]) -> dict[str, Any]:
     """Let `write` fill a temporary file, publish it as `path`, and then its marker with what `write` returned."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    tmp = path.with_name(path.name + ".tmp")
-    known = write(tmp) or {}
-    whole = {**known, "bytes": tmp.stat().st_size, "crc32": crc32(tmp)}
-    publish(tmp, path)
-    write_json(marker(path), whole)
+    with aside(path) as tmp:
+        known = write(tmp) or {}
+        whole = {**known, **sealed.digest(tmp)}
+        publish(tmp, path)
+    sealed.write(marker(path), whole)
     return whole
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from saelab.errors import CheckpointError, FeatureIndexError
 
 FORMAT = 4
-READABLE = (3, 4)  # 3 lacks the map and the groups, which pages then say
+DATABASE = 2  # of the database alone: it is generated anew from the parts, which stay as they are
 WEIGHTS = "sae_weights.safetensors"
 
 

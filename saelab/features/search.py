@@ -5,8 +5,6 @@ import duckdb
 from saelab.features.records import Label, TokenEffect, TokenMatch
 from saelab.features.vocabulary import Vocabulary
 
-_UNNESTED = "select feature, unnest(promoted) as id, unnest(promoted_by) as logit from pages"
-
 
 def promoting(
     cursor: duckdb.DuckDBPyConnection,
@@ -14,15 +12,10 @@ def promoting(
     labels: dict[int, Label],
     text: str,
     limit: int,
-    inverted: bool = True,
 ) -> tuple[TokenMatch, ...]:
-    """Features that have a token containing `text` among those they promote most, the strongest effect first.
-
-    `inverted` says that the index has a table of them by token; one of an older format has not.
-    """
-    source = "promoting" if inverted else f"({_UNNESTED})"
+    """Features that have a token containing `text` among those they promote most, the strongest effect first."""
     rows = cursor.execute(
-        f"select feature, id, logit from {source} semi join (select unnest(?::integer[]) as id) using (id) "
+        "select feature, id, logit from promoting semi join (select unnest(?::integer[]) as id) using (id) "
         "order by logit desc, feature, id limit ?",
         [vocabulary.containing(text), limit],
     ).fetchall()

@@ -1,10 +1,13 @@
 """One feature's numbers, and the maxima that steering counts in."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -57,7 +60,9 @@ def counts(cursor: duckdb.DuckDBPyConnection) -> Int[np.ndarray, "d_sae"]:
     return np.asarray(cursor.execute("select count from features order by feature").fetchnumpy()["count"])
 
 
-def strongest(cursor: duckdb.DuckDBPyConnection, top: int) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
-    """(feature, row of the peak) of every feature's `top` strongest contexts."""
-    found = cursor.execute("select feature::bigint as feature, row from examples where rank < ?", [top]).fetchnumpy()
-    return np.asarray(found["feature"]), np.asarray(found["row"])
+def strongest(files: Sequence[Path], top: int) -> tuple[Int[np.ndarray, "n"], Int[np.ndarray, "n"]]:
+    """(feature, row of the peak) of every feature's `top` strongest contexts, from the index's files of examples."""
+    tables = [pq.read_table(file, columns=["feature", "row", "rank"]) for file in files]
+    found = pa.concat_tables(tables)
+    kept = found["rank"].to_numpy() < top
+    return found["feature"].to_numpy()[kept].astype(np.int64), found["row"].to_numpy()[kept]

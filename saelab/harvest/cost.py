@@ -15,7 +15,7 @@ from saelab.lm.sites import expand
 from saelab.store.layout import DTYPES, META_BYTES, gradient_dtype
 
 OVERHEAD = 1.02  # parquet's own: headers, footers, statistics
-TRIAL = 4  # contexts in the trial pass that the time is estimated from
+TRIAL = 4  # contexts at most in the trial pass that the time is estimated from
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def estimate(cfg: HarvestConfig, lm: LanguageModel | None = None) -> HarvestEsti
         contexts=contexts,
         bytes=round(tokens * row_bytes(cfg, widths) * OVERHEAD),
         free_bytes=free_bytes(cfg.out),
-        seconds=contexts * _seconds_per_context(lm, widths, length, cfg.gradients),
+        seconds=contexts * _seconds_per_context(lm, widths, length, min(TRIAL, cfg.at_once), cfg.gradients),
     )
 
 
@@ -65,11 +65,13 @@ def row_bytes(cfg: HarvestConfig, widths: Mapping[str, int]) -> int:
     return sum(width * number + META_BYTES for width in widths.values())
 
 
-def _seconds_per_context(lm: LanguageModel, widths: Mapping[str, int], length: int, gradients: bool) -> float:
-    ids = torch.arange(TRIAL * length).remainder(lm.n_vocab).view(TRIAL, length)
-    lengths = torch.full((TRIAL,), length)
+def _seconds_per_context(
+    lm: LanguageModel, widths: Mapping[str, int], length: int, trial: int, gradients: bool
+) -> float:
+    ids = torch.arange(trial * length).remainder(lm.n_vocab).view(trial, length)
+    lengths = torch.full((trial,), length)
     of_pass(lm, ids, lengths, list(widths), gradients)  # the first pass sets things up
     start = time.perf_counter()
     found = of_pass(lm, ids, lengths, list(widths), gradients)
     next(iter(found.values())).sum().item()  # waits for the device
-    return (time.perf_counter() - start) / TRIAL
+    return (time.perf_counter() - start) / trial

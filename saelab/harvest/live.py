@@ -104,7 +104,7 @@ class LiveRows:
     def _compute(self, plan: ShardPlan, sites: Sequence[str]) -> dict[str, Tensor]:
         """Rows of these sites; `gradient_of(site)` counts as one, and takes the pass back."""
         cfg, read = self.cfg, list(dict.fromkeys(site.removesuffix(GRADIENT) for site in sites))
-        return shard_activations(self.lm, plan, read, cfg.batch, cfg.dtype, gradients=read != list(sites))
+        return shard_activations(self.lm, plan, read, cfg.at_once, cfg.dtype, gradients=read != list(sites))
 
     def _order(self, plan: ShardPlan, seed: int, pool: int) -> Tensor:
         """In which order the pool's rows are served."""

@@ -5,7 +5,7 @@ shard can be made again without the others.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
 import torch
@@ -53,12 +53,11 @@ class SplitPlan:
         wanted = self.cfg.tokens if self.split == "train" else self.cfg.heldout_tokens
         length = context_length(self.cfg, self.lm)
         stream = self._contexts(length)
+        left_out = frozenset[int]() if self.cfg.special_tokens else self.lm.special
         per_shard = max(1, self.cfg.shard_rows // length)
         number = rows = ctx = 0
         while rows < wanted and (part := list(islice(stream, per_shard))):
-            plan = plan_shard(
-                part, number=number, first_row=rows, first_ctx=ctx, most=wanted - rows, special=self.lm.special
-            )
+            plan = plan_shard(part, number=number, first_row=rows, first_ctx=ctx, most=wanted - rows, special=left_out)
             ctx += len(part)
             if plan.rows:
                 yield plan
@@ -70,15 +69,18 @@ class SplitPlan:
 
     def _contexts(self, length: int) -> Iterator[Context]:
         encode = self._encode_chat if self.cfg.chat else self.lm.encode
-        return contexts(self._named(), encode, length, self.lm.bos, self.cfg.packing)
+        return contexts(self._named(), encode, length, self.lm.bos, self.cfg.cut)
 
     def _named(self) -> Iterator[Document]:
         for document in split_documents(self.corpus, self.split):
             self.names.append(document.name)
-            yield document
+            yield replace(document, text=self._chat(document)) if self.cfg.chat else document
+
+    def _chat(self, document: Document) -> str:
+        return self.lm.chat(document.turns or (("user", document.text),))
 
     def _encode_chat(self, text: str) -> list[int]:
-        ids: list[int] = self.lm.prompt(text, chat=True).tolist()
+        ids = self.lm.encode(text)
         return ids[1:] if ids[:1] == [self.lm.bos] else ids  # every context gets its own BOS
 
 
@@ -94,7 +96,7 @@ def context_length(cfg: HarvestConfig, lm: LanguageModel) -> int:
 def plan_shard(
     part: list[Context], *, number: int, first_row: int, first_ctx: int, most: int, special: frozenset[int]
 ) -> ShardPlan:
-    """Rows of these contexts in order: every token of a document that is not special, at most `most` of them."""
+    """Rows of these contexts in order: every token of a document that is not in `special`, at most `most` of them."""
     lengths = torch.tensor([len(context.ids) for context in part])
     of = torch.repeat_interleave(torch.arange(len(part)), lengths)
     at = torch.arange(len(of)) - (lengths.cumsum(0) - lengths)[of]

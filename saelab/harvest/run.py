@@ -110,7 +110,7 @@ class Harvest:
 
     def _compute(self, plan: ShardPlan) -> dict[str, Tensor]:
         cfg = self.cfg
-        return shard_activations(self.lm, plan, list(self.widths), cfg.batch, cfg.dtype, cfg.gradients)
+        return shard_activations(self.lm, plan, list(self.widths), cfg.at_once, cfg.dtype, cfg.gradients)
 
     def _note_end(self, split: str, wanted: int, rows: int) -> None:
         if split == "train" and rows == 0:

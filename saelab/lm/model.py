@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
+from jinja2 import TemplateError
 from torch import Tensor
 
 from saelab.contracts import SITE_KINDS, canonical_site
@@ -82,12 +83,25 @@ class LanguageModel:
     def prompt(self, text: str, chat: bool = False) -> Int[Tensor, "tokens"]:
         """Ids to run: BOS and the text, or the text as a user's turn in the model's chat template."""
         if chat:
-            ids = self.encode(self._as_chat(text))
+            ids = self.encode(self.chat([("user", text)]))
         else:
             ids = [*([] if self.bos is None else [self.bos]), *self.encode(text)]
         if not ids:
             raise ModelError(f"The prompt is empty, and {self.name} has no beginning-of-sequence token to start from.")
         return torch.tensor(ids, device=self.device)
+
+    def chat(self, turns: Sequence[tuple[str, str]]) -> str:
+        """(role, content) of each turn in the model's chat template; where a user has the last word, up to the answer.
+
+        Raises ModelError for a model without a template, and for turns that it does not take.
+        """
+        if not self.tokenizer.chat_template:
+            raise ModelError(f"{self.name} has no chat template: it is no chat model.\n  fix: leave chat off")
+        told, open_end = [{"role": role, "content": content} for role, content in turns], turns[-1][0] == "user"
+        try:
+            return str(self.tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=open_end))
+        except TemplateError as error:
+            raise ModelError(f"{self.name}'s chat template refuses a conversation: {error}") from None
 
     @torch.inference_mode()
     def logits(self, ids: Int[Tensor, "batch tokens"]) -> Float[Tensor, "batch tokens vocab"]:
@@ -273,9 +287,3 @@ class LanguageModel:
         if kind(site) == "resid_mid":
             return stream_edit(point, self._point(f"resid_post.{layer(site)}"), edit, lambda: self._start)
         return hooked(point, lambda tensor: changed(tensor, edit, self._start))
-
-    def _as_chat(self, text: str) -> str:
-        if not self.tokenizer.chat_template:
-            raise ModelError(f"{self.name} has no chat template: it is no chat model.\n  fix: leave chat off")
-        turn = [{"role": "user", "content": text}]
-        return str(self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True))

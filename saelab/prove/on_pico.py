@@ -67,4 +67,5 @@ def fit_pico(
 def spliced(checkpoint: Path) -> fidelity.Result:
     """What the model loses with the SAE's output in place of its own."""
     made = bench()
-    return fidelity.run(SAE.load(checkpoint), made.lm, made.store, fidelity.Config.model_validate({"tokens": 10_000}))
+    cfg = fidelity.Config.model_validate({"tokens": 10_000})
+    return fidelity.measure(SAE.load(checkpoint), made.lm, made.store, cfg)

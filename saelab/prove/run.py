@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 
 from saelab.contracts import Progress, Silent
 from saelab.errors import ConfigError
-from saelab.process import keep_freed_memory
+from saelab.process import keep_freed_memory, leaving_on_sigterm
 from saelab.prove.claim import Claim
 from saelab.prove.claims import CLAIMS
 
@@ -113,18 +112,13 @@ def tasks(wanted: Sequence[Claim], runs: Mapping[str, int]) -> list[Task]:
 
 
 def _measured(made: list[Task], workers: int) -> Iterator[tuple[int, dict[str, Measured]]]:
-    """Every task's seed and what was measured, as they come to an end."""
+    """Every task's seed and what was measured, as they come to an end. No worker outlives this, however it ends."""
     if workers == 1:
         keep_freed_memory()
-        yield from ((seed, _measure(seed, names)) for seed, names in made)
+        yield from map(_measure, made)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _begin) as pool:
-        waiting = {pool.submit(_measure, seed, names): seed for seed, names in made}
-        try:
-            yield from ((waiting[done], done.result()) for done in as_completed(waiting))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with leaving_on_sigterm(), multiprocessing.get_context("spawn").Pool(workers, _begin) as pool:
+        yield from pool.imap_unordered(_measure, made)
 
 
 def _begin() -> None:
@@ -133,13 +127,14 @@ def _begin() -> None:
     keep_freed_memory()
 
 
-def _measure(seed: int, names: Sequence[str]) -> dict[str, Measured]:
+def _measure(task: Task) -> tuple[int, dict[str, Measured]]:
+    seed, names = task
     measured = {}
     for name in names:
         started = time.monotonic()
         value = float(CLAIMS[name].measure(seed))
         measured[name] = Measured(value, time.monotonic() - started)
-    return measured
+    return seed, measured
 
 
 def chosen(names: Sequence[str], fast: bool) -> list[Claim]:

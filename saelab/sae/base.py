@@ -67,6 +67,11 @@ class SAEConfig(Settings):
         return self.d_in if self.d_out is None else self.d_out
 
     @property
+    def active(self) -> int | float | None:
+        """Active features per row that the settings ask for; None where they state no number."""
+        return getattr(self, "k", None) or getattr(self, "target_l0", None)
+
+    @property
     def wants_gradient(self) -> bool:
         """Whether training needs `Batch.gradient`."""
         return False

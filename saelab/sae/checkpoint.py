@@ -2,13 +2,12 @@
 
     sae_weights.safetensors   W_enc, b_enc, W_dec, b_dec (, threshold, W_skip) under SAELens' names and no other tensor
     saelab.safetensors        the rest of the state: counters, log thresholds
-    cfg.json                  SAELens' keys; ours under metadata.saelab; written last, with size and crc32 of both files
+    cfg.json                  SAELens' keys; ours under metadata.saelab; written last, with size and crc32 of both
+                              files, and sealed
 
 Reading looks at the headers before it allocates anything: names, dtypes and shapes must be those that cfg.json implies.
 """
 
-import json
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from saelab.atomic import as_disk_full, publish, write_json
+from saelab import sealed
+from saelab.atomic import aside, publish
 from saelab.errors import CheckpointError, ConfigError
 from saelab.sae.base import SAE
 
@@ -40,7 +40,7 @@ def save(sae: SAE, folder: Path) -> None:
     files = {name: _aside(folder / name, tensors) for name, tensors in _contents(sae).items()}
     for name in files:
         publish(_tmp(folder / name), folder / name)
-    write_json(folder / CONFIG, _config(sae, files))
+    sealed.write(folder / CONFIG, _config(sae, files))
 
 
 def _contents(sae: SAE) -> dict[str, dict[str, Tensor]]:
@@ -57,20 +57,9 @@ def _tmp(path: Path) -> Path:
 def _aside(path: Path, tensors: dict[str, Tensor]) -> dict[str, int]:
     """Write the file beside its place; its size and checksum."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        save_file(plain, _tmp(path), metadata={"format": "pt"})
-    except OSError as error:
-        _tmp(path).unlink(missing_ok=True)
-        raise as_disk_full(error, path) from error
-    return _digest(_tmp(path))
-
-
-def _digest(path: Path) -> dict[str, int]:
-    crc = 0
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            crc = zlib.crc32(block, crc)
-    return {"bytes": path.stat().st_size, "crc32": crc}
+    with aside(path) as tmp:
+        save_file(plain, tmp, metadata={"format": "pt"})
+        return sealed.digest(tmp)
 
 
 def _config(sae: SAE, files: dict[str, dict[str, int]]) -> dict[str, Any]:
@@ -106,7 +95,7 @@ def load(folder: Path, device: str, among: Mapping[str, type[SAE]] | None = None
     for file in (WEIGHTS, EXTRA):
         _check_header(folder / file, expected[file])
     for file in (WEIGHTS, EXTRA):
-        if _digest(folder / file) != ours["files"].get(file):
+        if sealed.digest(folder / file) != ours["files"].get(file):
             raise _damaged(folder, f"{file} is not the file that {CONFIG} was written with (size or checksum differ)")
     tensors = {name: t for file in (WEIGHTS, EXTRA) for name, t in _read(folder / file, device).items()}
     state = {name: tensors[name] for name in sae.state_dict()}
@@ -122,12 +111,13 @@ def _read_config(folder: Path) -> dict[str, Any]:
     """cfg.json, known to be one of ours and of a format this version reads."""
     path = folder / CONFIG
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = sealed.read(path)
     except FileNotFoundError:
         raise CheckpointError(f"{folder} holds no finished checkpoint: there is no {CONFIG}.") from None
     except (ValueError, OSError) as error:
         raise _damaged(folder, f"{CONFIG} cannot be read ({error})") from None
-    ours = config.get("metadata", {}).get("saelab") if isinstance(config, dict) else None
+    metadata = config.get("metadata")
+    ours = metadata.get("saelab") if isinstance(metadata, dict) else None
     if not isinstance(ours, dict):
         raise CheckpointError(f"{path} has no metadata.saelab: this SAE was not saved by saelab.")
     if ours.get("format") != FORMAT:

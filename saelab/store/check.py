@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from saelab import sealed
 from saelab.contracts import Progress, Silent
 from saelab.errors import StoreError
 from saelab.store import shard
@@ -20,6 +21,7 @@ def problems(path: Path, progress: Progress | None = None) -> list[str]:
     except StoreError as error:
         return [str(error)]
     found = [] if info.content_hash() == info.hash == manifest.hash else [f"{path}/store.json: changed since harvest"]
+    found += sealed.problems(path / "store.json") + sealed.problems(path / "manifest.json")
     listed = files(path, manifest)
     progress.start(f"verify {path}", len(listed), "files")
     for file, marker in listed:
@@ -38,11 +40,14 @@ def files(path: Path, manifest: Manifest) -> list[tuple[Path, Marker]]:
 
 
 def _problems_of(file: Path, marker: Marker) -> list[str]:
+    beside = file.with_suffix(".json")
     try:
-        if read_json(Marker, file.with_suffix(".json")) != marker:
-            return [f"{file.with_suffix('.json')}: not what the manifest says"]
+        if read_json(Marker, beside) != marker:
+            return [f"{beside}: not what the manifest says"]
+        if altered := sealed.problems(beside):
+            return altered
         shard.require_size(file, marker.bytes)
-        if shard.crc32(file) != marker.crc32:
+        if sealed.digest(file)["crc32"] != marker.crc32:
             return [f"{file}: its checksum is not what its marker says"]
         rows = pq.read_metadata(file).num_rows
     except (StoreError, OSError, pa.ArrowException) as error:

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from pydantic import Field, ValidationError, model_serializer
 
+from saelab import sealed
 from saelab.config import Settings, content_hash
 from saelab.errors import StoreError
 
@@ -101,13 +102,15 @@ S = TypeVar("S", bound=Settings)
 def read_json(model: type[S], path: Path) -> S:
     """The JSON at `path`. Raises StoreError when it is not there or not what saelab writes."""
     try:
-        return model.model_validate_json(path.read_bytes())
+        return model.model_validate(sealed.read(path))
     except FileNotFoundError:
         raise StoreError(f"{path}: there is no such file.") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise StoreError(f"{path} is damaged or of another format: {place} {first['msg']}".strip()) from None
+    except ValueError as error:
+        raise StoreError(f"{path} is damaged or of another format: {error}") from None
 
 
 def safe_name(text: str) -> str:

@@ -10,7 +10,6 @@ written in one call: pyarrow's own file writer reports no error when it closes o
 """
 
 import json
-import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from saelab import sealed
 from saelab.errors import StoreError
 from saelab.store.layout import SiteInfo
 
@@ -156,15 +156,6 @@ def read_meta(path: Path) -> pa.Table:
     return pq.read_table(path, columns=[*META, "norm"])
 
 
-def crc32(path: Path) -> int:
-    """The file's checksum, 2 GB/s."""
-    value = 0
-    with open(path, "rb") as file:
-        while block := file.read(1 << 22):
-            value = zlib.crc32(block, value)
-    return value
-
-
 def check(path: Path, size: int, crc: int) -> None:
     """Size always, checksum once per process. Raises StoreError naming the file."""
     require_size(path, size)
@@ -172,7 +163,7 @@ def check(path: Path, size: int, crc: int) -> None:
     key = (str(path.absolute()), stat.st_mtime_ns, stat.st_size, crc)
     if key in _CHECKED:
         return
-    found = crc32(path)
+    found = sealed.digest(path)["crc32"]
     if found != crc:
         raise StoreError(f"{path} is damaged: checksum {found:08x}, but its marker says {crc:08x}. {mend(path)}")
     _CHECKED.add(key)

@@ -1,6 +1,5 @@
 """Write a store shard by shard. What is finished stays; what was interrupted is written again, to the same bits."""
 
-import fcntl
 import os
 import zlib
 from collections.abc import Mapping
@@ -12,8 +11,9 @@ import pyarrow as pa
 from jaxtyping import Float
 from torch import Tensor
 
-from saelab import atomic
+from saelab import atomic, sealed
 from saelab.errors import StoreError, StoreMismatch
+from saelab.locks import hold
 from saelab.store import check, shard
 from saelab.store.layout import (
     DTYPES,
@@ -76,7 +76,7 @@ class StoreWriter:
             raise StoreError(
                 f"{path} cannot be made: {error.strerror}.\n  fix:   set `out` to another folder"
             ) from None
-        lock = _lock(path)
+        lock = hold(path, StoreError)
         try:
             atomic.sweep_tmp(path)
             if (path / "store.json").is_file():
@@ -121,7 +121,7 @@ class StoreWriter:
         `acts` holds the rows of each site and, where the store has gradients, those under `gradient_of(site)`.
         """
         if not (self.path / "store.json").is_file():
-            atomic.write_json(self.path / "store.json", self.info.model_dump(mode="json"))
+            sealed.write(self.path / "store.json", self.info.model_dump(mode="json"))
         for site, info in self.info.sites.items():
             rows = acts[site].to(DTYPES[info.dtype])
             norm = shard.norms(rows)
@@ -154,7 +154,7 @@ class StoreWriter:
         if not shards:
             raise StoreError(f"{self.path}: nothing was written, so there is no store.")
         manifest = Manifest(format=FORMAT, hash=self.info.hash, shards=shards, documents=documents)
-        atomic.write_json(self.path / "manifest.json", manifest.model_dump(mode="json"))
+        sealed.write(self.path / "manifest.json", manifest.model_dump(mode="json"))
         return Store.open(self.path)
 
     def _all_markers(self, split: str, site: str) -> list[Marker]:
@@ -216,7 +216,7 @@ def _join(prefix: str, name: str) -> str:
 def _write(path: Path, data: pa.Buffer, **about: int) -> None:
     atomic.write_bytes(path, data)
     marker = Marker(bytes=data.size, crc32=zlib.crc32(data), **about)
-    atomic.write_json(path.with_suffix(".json"), marker.model_dump())
+    sealed.write(path.with_suffix(".json"), marker.model_dump())
 
 
 def _require_finite(rows: Float[Tensor, "rows d"], norm: Float[Tensor, "rows"], site: str, info: SiteInfo) -> None:
@@ -225,14 +225,3 @@ def _require_finite(rows: Float[Tensor, "rows d"], norm: Float[Tensor, "rows"], 
             f"{site} has values that {info.dtype} cannot hold (infinite or not a number).\n"
             f"  fix:   set dtype to bfloat16 or float32"
         )
-
-
-def _lock(path: Path) -> int:
-    """Hold the folder for this process; the system lets go of it however the process ends."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise StoreError(f"{path} is being written by another process.\n  fix:   wait until it has ended") from None
-    return handle

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from saelab.metrics import dead_share, f1, fvu
+from saelab.metrics import dead_share, f1, fvu, max_cosine
 from saelab.sae import SAE
 from saelab.synthetic.beds.base import Bed, generator, random_directions
 
@@ -147,8 +147,3 @@ def shrinkage(x: Float[Tensor, "rows d"], x_hat: Float[Tensor, "rows d"]) -> flo
     """How long reproductions are beside their rows: 1 where nothing is lost on average."""
     length = x.norm(dim=1)
     return (x_hat.norm(dim=1) / length)[length > 0].mean().item()
-
-
-def max_cosine(W_dec: Float[Tensor, "d_sae d"]) -> float:
-    """Mean over latents of the largest |cos| with another one."""
-    return cosines(W_dec, W_dec).fill_diagonal_(0).amax(dim=1).mean().item()

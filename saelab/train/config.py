@@ -8,6 +8,20 @@ from pydantic import Field, model_validator
 from saelab.config import Settings
 
 
+class EndToEndConfig(Settings):
+    """What the model itself says of a reproduction; see saelab.train.end_to_end."""
+
+    loss: Literal["kl", "ce"] = Field("kl", description="Against the model's own predictions, or against the text.")
+    weight: float = Field(1.0, gt=0, description="Factor of that loss, which is in nats per token.")
+    reconstruction: float = Field(0.0, ge=0, description="Factor that the variant's own reconstruction term is left.")
+    downstream: list[str] = Field([], description="Sites of later layers whose activations are to stay as they were.")
+    downstream_weight: float = Field(1.0, gt=0, description="Factor of their mean unexplained share of variance.")
+
+    def __str__(self) -> str:
+        """As it stands in a name."""
+        return self.loss + ("-downstream" if self.downstream else "")
+
+
 class OptimiserConfig(Settings):
     """How long and how fast; what is null is derived, and stands as derived in the checkpoint's train.yaml."""
 
@@ -54,6 +68,12 @@ class OptimiserConfig(Settings):
         "checkpoint's. Optimiser and schedule begin anew.",
     )
 
+    end_to_end: EndToEndConfig | None = Field(
+        None,
+        description="Train on what the model predicts with the SAE in place, instead of on the rows alone; needs "
+        "source: live.",
+    )
+
     @property
     def steps(self) -> int:
         """Steps that take in at least `rows` rows."""
@@ -81,6 +101,24 @@ class OptimiserConfig(Settings):
         return self
 
 
+class LayerGroupsConfig(Settings):
+    """How layers are put together, one SAE for each group of them."""
+
+    count: int | None = Field(None, gt=0, description="How many groups.")
+    amad: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="The fewest groups whose mean largest angular distance (0 to 1) is below this.",
+    )
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> "LayerGroupsConfig":
+        if (self.count is None) == (self.amad is None):
+            raise ValueError(f"count = {self.count} and amad = {self.amad}: set one of the two")
+        return self
+
+
 # What all SAEs of one pass must have in common, because they see the same batches.
 SHARED = ("batch", "order_seed", "device")
 
@@ -104,6 +142,9 @@ class TrainConfig(Settings):
         ...,
         description="Variant, d_sae and the variant's settings; or a list. An entry may hold `name`, and under "
         "`train` settings of the optimiser that are its own.",
+    )
+    layer_groups: LayerGroupsConfig | None = Field(
+        None, description="With several sites: one SAE for each group of alike layers, on the rows of all of them."
     )
     train: OptimiserConfig = OptimiserConfig.model_validate({})
     eval_every: int = Field(250_000, ge=0, description="Rows between two looks at held-out rows; 0: at the end only.")

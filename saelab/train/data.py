@@ -1,6 +1,6 @@
 """Where rows come from: one interface for a store and for a language model as it runs."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,6 +12,7 @@ from saelab.errors import ConfigError, SiteError
 from saelab.store import Store
 from saelab.train.config import TrainConfig
 
+TOKENS = "tokens"  # the column of token ids, where a source has one
 HELDOUT_SLICES = 16  # pieces that a held-out sample is made of: more documents than one stretch holds
 
 
@@ -47,6 +48,29 @@ class WithGradients(Protocol):
     """A RowSource that also has gradients beside the rows of some sites, under `gradient_of(site)`."""
 
     gradient_sites: tuple[str, ...]
+
+
+@runtime_checkable
+class ThroughModel(RowSource, Protocol):
+    """A RowSource of whole contexts that has the model as well. The column `TOKENS` holds token ids, [rows]."""
+
+    tokens: int  # rows of a context; a batch is a multiple of it
+
+    def counted(self, ids: Tensor) -> Tensor:
+        """Which of the tokens [contexts, tokens] an SAE answers for."""
+
+    def clean(self, ids: Tensor, behind: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The model's logits [contexts, tokens, vocab] and its activations at the sites `behind`."""
+
+    def through(
+        self,
+        ids: Tensor,
+        site: str,
+        values: Tensor,
+        behind: Sequence[str],
+        loss: Callable[[Tensor, Mapping[str, Tensor]], Tensor],
+    ) -> Tensor:
+        """d loss(logits, activations at `behind`) / d values, with `values` [contexts, tokens, d] at `site`."""
 
 
 class StoreRows:

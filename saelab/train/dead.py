@@ -55,12 +55,11 @@ def dead_reasons(
 def why_dead(plan: Plan, source: RowSource) -> list[Reason]:
     """The reasons that this run's settings and rows give, most likely first."""
     rows = source.sample([plan.site], SAMPLE)[plan.site].float()
-    k = getattr(plan.sae, "k", None) or getattr(plan.sae, "target_l0", None)
     return [
         *_learning_rate(plan.train, plan.sae.d_sae),
         *_outliers(rows),
         *_revival(plan),
-        *_budget(plan.train, plan.sae.d_sae, k),
+        *_budget(plan.train, plan.sae.d_sae, plan.sae.active),
         *_subspace(rows, plan.sae.d_sae),
     ]
 
@@ -89,25 +88,27 @@ def _outliers(rows: Float[Tensor, "rows d"]) -> Iterator[Reason]:
 
 def _revival(plan: Plan) -> Iterator[Reason]:
     train, aux = plan.train, getattr(plan.sae, "aux", None)
-    window = train.dead_after or default_dead_after(train.rows)
+    usual = default_dead_after(train.rows, plan.sae.d_sae, plan.sae.active)
+    window = train.dead_after or usual
     if aux == 0:
         yield Reason("sae.aux is 0: nothing brings a dead feature back", "leave sae.aux out (1/32)")
     elif aux is not None and 3 * window > train.rows:
         yield Reason(
             f"a feature counts as dead after {window:,} rows without firing, and the run has {train.rows:,}: hardly "
             "any is brought back in time",
-            f"leave train.dead_after out, or set it to {default_dead_after(train.rows):,}",
+            f"leave train.dead_after out, or set it to {usual:,}",
         )
 
 
-def _budget(train: OptimiserConfig, d_sae: int, k: int | float | None) -> Iterator[Reason]:
-    if k is None:
+def _budget(train: OptimiserConfig, d_sae: int, active: int | float | None) -> Iterator[Reason]:
+    if active is None:
         return
-    each = train.rows * k / d_sae
+    each = train.rows * active / d_sae
     if each < FIRINGS:
+        enough = round(FIRINGS * d_sae / active)
         yield Reason(
-            f"{train.rows:,} rows of {k:g} active features give each of {d_sae:,} {each:.0f} firings on average",
-            f"train on more rows (train.rows={round(FIRINGS * d_sae / k):,} gives {FIRINGS:.0f}), or on fewer features",
+            f"{train.rows:,} rows of {active:g} active features give each of {d_sae:,} {each:.0f} firings on average",
+            f"train on more rows (train.rows={enough:,} gives {FIRINGS:.0f}), or on fewer features",
         )
 
 
@@ -119,5 +120,5 @@ def _subspace(rows: Float[Tensor, "rows d"], d_sae: int) -> Iterator[Reason]:
         yield Reason(
             f"{rank} of {d} dimensions hold 99 % of the rows' variance: most directions that features begin with "
             "never matter",
-            "set sae.init to active_subspace, or lower sae.d_sae",
+            "set train.init to active_subspace, or lower sae.d_sae",
         )

@@ -8,6 +8,7 @@ from saelab.errors import ConfigError
 
 LONG_RUN = 60_000_000  # rows from which the rate that is usual for long runs is used as it is
 FASTEST = 10.0  # times that rate, at most: above it more features die than the lower error is worth
+FIRINGS = 30  # that a feature would miss, were all equally frequent, before it counts as dead
 
 
 def default_learning_rate(d_sae: int, rows: int) -> float:
@@ -19,13 +20,15 @@ def default_learning_rate(d_sae: int, rows: int) -> float:
     return 2e-4 / math.sqrt(d_sae / 2**14) * min(FASTEST, max(1.0, math.sqrt(LONG_RUN / rows)))
 
 
-def default_dead_after(rows: int) -> int:
-    """A 75th of the run, at most the 10 M rows that long runs use, and at least a few batches (8192 rows).
+def default_dead_after(rows: int, d_sae: int, active: int | float | None) -> int:
+    """A 75th of the run, but at least a few batches (8192 rows) and the rows in which a feature of average frequency
+    fires 30 times; at most a tenth of the run, and the 10 M rows that long runs use.
 
-    The sooner a feature counts as dead, the more of the run AuxK has to bring it back. Runs that are shorter still take
-    a tenth of theirs.
+    The sooner a feature counts as dead, the more of the run AuxK has to bring it back; one that is only rare must not.
+    `active`: features per row that the settings ask for (`SAEConfig.active`); None: nobody knows, 8192 rows must do.
     """
-    return max(1, min(rows // 10, 8192), min(10_000_000, rows // 75))
+    rare = FIRINGS * d_sae / active if active else 0
+    return max(1, round(min(rows // 10, 10_000_000, max(8192, rows // 75, rare))))
 
 
 def resolve_precision(name: str, device: str) -> str:

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from saelab.contracts import Progress
 from saelab.errors import Interrupted
-from saelab.train.data import RowSource
+from saelab.train.data import TOKENS, RowSource, ThroughModel
+from saelab.train.end_to_end import counted_rows
 from saelab.train.signals import stop_request
 from saelab.train.trainee import Trainee
 
@@ -20,6 +21,8 @@ class Pass:
         self.trainees, self.source, self.progress = list(trainees), source, progress
         self.plan = self.trainees[0].plan
         self.columns = list(dict.fromkeys(name for trainee in self.trainees for name in trainee.plan.columns))
+        if isinstance(source, ThroughModel):
+            self.columns.append(TOKENS)
         self.start = min(trainee.step for trainee in self.trainees)
         self.end = max(trainee.steps for trainee in self.trainees)
         self._saved = time.monotonic()
@@ -45,13 +48,14 @@ class Pass:
 
     def _step(self, rows: dict[str, Tensor], index: int, look: Callable[[Trainee], object]) -> None:
         first = self.trainees[0]
+        rows, contexts = counted_rows(self.source, rows, self.plan.sites[-1], self.plan.train.device)
         x, y = rows[self.plan.sites[0]], rows[self.plan.sites[-1]]
         batch = first.normalisation.batch(x, y, rows.get(self.plan.gradient))
         figures: dict[str, float] = {}
         for trainee in self.trainees:
             if trainee.step != index or trainee.finished:
                 continue
-            loss = trainee.take(batch)
+            loss = trainee.take(batch, contexts)
             if loss is not None:
                 figures = {"loss": loss}
             if self._looks(trainee):

@@ -8,18 +8,19 @@ A checkpoint needs neither: SAE.fold moves both into the weights.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file, save
 from torch import Tensor
 
-from saelab.atomic import write_bytes
+from saelab import sealed
 from saelab.contracts import Batch
+from saelab.errors import CheckpointError
 from saelab.train.data import RowSource
 
 SAMPLE = 16_384  # rows; the mean of a coordinate is then known to 1/128 of its deviation
-CACHE = "state/normalisation.safetensors"
+CACHE = "state/normalisation.json"
 
 
 @dataclass(eq=False)
@@ -65,16 +66,20 @@ def normalisation_of(source: RowSource, sites: Sequence[str], folders: Sequence[
         found = _read(kept)
     for folder in folders:
         if not (folder / CACHE).is_file():
-            write_bytes(folder / CACHE, save(_tensors(found)))
+            sealed.write(folder / CACHE, _plain(found))
     return replace(found, centre=found.centre.to(device), target_centre=found.target_centre.to(device))
 
 
-def _tensors(found: Normalisation) -> dict[str, Tensor]:
-    return {name: torch.as_tensor(value, dtype=torch.float64) for name, value in asdict(found).items()}
+def _plain(found: Normalisation) -> dict[str, Any]:
+    """Every digit of each number: float32 is exact in JSON."""
+    return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in asdict(found).items()}
 
 
 def _read(path: Path) -> Normalisation:
-    kept = load_file(path)
-    return Normalisation(
-        kept["centre"].float(), kept["scale"].item(), kept["target_centre"].float(), kept["target_scale"].item()
-    )
+    try:
+        kept = sealed.read(path)
+        centre, target_centre = (torch.tensor(kept[name]) for name in ("centre", "target_centre"))
+        return Normalisation(centre, float(kept["scale"]), target_centre, float(kept["target_scale"]))
+    except (ValueError, KeyError, TypeError) as error:
+        folder = path.parent.parent
+        raise CheckpointError(f"{path} is damaged: {error}.\n  fix:   delete {folder} and train it anew") from None

@@ -85,6 +85,8 @@ def why_written_out(sae: SAE, cfg: OptimiserConfig) -> str | None:
     """Why the fused path cannot be taken; None when it can."""
     if cfg.clip is not None:
         return "train.clip needs the norm of all of them first"
+    if cfg.end_to_end is not None:
+        return "train.end_to_end reads them behind the model"
     kind = type(sae)
     if kind.project_gradients is not SAE.project_gradients or kind.after_step is not SAE.after_step:
         return f"{sae.cfg.variant} has steps of its own around the optimiser's"

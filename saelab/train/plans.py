@@ -15,6 +15,7 @@ from saelab.store import gradient_of
 from saelab.train.config import SHARED, OptimiserConfig, TrainConfig
 from saelab.train.data import RowSource, WithGradients
 from saelab.train.defaults import default_dead_after, default_learning_rate, resolve_device, resolve_precision
+from saelab.train.end_to_end import require_model
 from saelab.train.sequences import sequence_settings
 from saelab.train.sites import JOINER, choose_sites, layer_settings, listed, over_sites
 from saelab.train.start import continued
@@ -68,6 +69,8 @@ class Plan:
 
 def plans(cfg: TrainConfig, source: RowSource) -> list[Plan]:
     """One Plan per SAE. Raises a SaelabError for whatever cannot be trained as it stands."""
+    if cfg.layer_groups is not None:
+        raise ConfigError("layer_groups: `saelab train` trains each group; in Python call saelab.train.train_groups.")
     source = over_sites(cfg, source)
     site = choose_sites(source, cfg.site, "site")
     target = None if cfg.target is None else choose_sites(source, cfg.target, "target")
@@ -84,6 +87,11 @@ def plans(cfg: TrainConfig, source: RowSource) -> list[Plan]:
     return made
 
 
+def out_folder(cfg: TrainConfig) -> Path:
+    """Where the checkpoints go."""
+    return cfg.out or (cfg.store.parent / "sae" if cfg.store else Path(f"runs/{cfg.source}/sae"))
+
+
 def _plan(cfg: TrainConfig, entry: Mapping[str, Any], source: RowSource, site: str, target: str | None) -> Plan:
     optimiser = entry.get("train") or {}
     if not isinstance(optimiser, Mapping):
@@ -94,14 +102,15 @@ def _plan(cfg: TrainConfig, entry: Mapping[str, Any], source: RowSource, site: s
         d_in, d_out = source.d(site), source.d(target or site)
         own = continued(own, Path(start), {"d_in": d_in, "d_out": d_out, "transcoder": target is not None})
     sae = _variant(own, source, site, target, cfg.train.batch)
-    train = _train(cfg.train, optimiser, sae.d_sae)
+    train = _train(cfg.train, optimiser, sae)
     _recipes_fit(sae, train)
     _gradients_are_there(sae, source, target or site)
     _large_enough_batch(sae, train)
+    require_model(train.end_to_end, sae, source, target or site, train.batch)
     stated = entry.get("name", cfg.name)
     own_values = {key: getattr(train, key) for key in optimiser}
     name = _checked(str(stated) if stated is not None else derived_name(sae, own_values))
-    out = cfg.out or (cfg.store.parent / "sae" if cfg.store else Path(f"runs/{cfg.source}/sae"))
+    out = out_folder(cfg)
     resolved = {
         "site": listed(site),
         "target": None if target is None else listed(target),
@@ -143,7 +152,7 @@ def _same_width(key: str, stated: Any, source: RowSource, site: str) -> None:
         )
 
 
-def _train(common: OptimiserConfig, own: Mapping[str, Any], d_sae: int) -> OptimiserConfig:
+def _train(common: OptimiserConfig, own: Mapping[str, Any], sae: SAEConfig) -> OptimiserConfig:
     """The optimiser's settings of one SAE, with what was left open filled in."""
     shared = sorted(set(own) & set(SHARED))
     if shared:
@@ -153,8 +162,8 @@ def _train(common: OptimiserConfig, own: Mapping[str, Any], d_sae: int) -> Optim
     train = settings(OptimiserConfig, {**common.model_dump(), **own}, where="sae.train")
     device = resolve_device(common.device)
     derived = {
-        "lr": train.lr or default_learning_rate(d_sae, train.rows),
-        "dead_after": train.dead_after or default_dead_after(train.rows),
+        "lr": train.lr or default_learning_rate(sae.d_sae, train.rows),
+        "dead_after": train.dead_after or default_dead_after(train.rows, sae.d_sae, sae.active),
         "order_seed": common.seed if common.order_seed is None else common.order_seed,
         "device": device,
         "precision": resolve_precision(train.precision, device),
@@ -216,8 +225,8 @@ def _large_enough_batch(sae: SAEConfig, train: OptimiserConfig) -> None:
 
 
 def derived_name(sae: SAEConfig, own: Mapping[str, Any]) -> str:
-    """`{variant}-{d_sae}`, then what sets this sparsity, then what of the optimiser is this SAE's own."""
-    name = f"{sae.variant}-{sae.d_sae}"
+    """`{variant}-{d_sae}`, its kind where it has kinds, what sets this sparsity, what of the optimiser is its own."""
+    name = "-".join([sae.variant, *([sae.kind] if hasattr(sae, "kind") else []), str(sae.d_sae)])
     for field, short in (("k", "k"), ("target_l0", "l0"), ("l1", "l1"), ("l0", "l0")):
         value = getattr(sae, field, None)
         if value is not None:

@@ -4,16 +4,15 @@ A checkpoint kept on the way lies beside the run's folder, as NAME.step-N, and i
 checkpoints reads it while the training still runs. Its training.json also says `step`.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from saelab.atomic import write_json
+from saelab import sealed
 from saelab.config import write_yaml
-from saelab.errors import ConfigError
+from saelab.errors import CheckpointError, ConfigError
 from saelab.train.config import OptimiserConfig
 from saelab.train.evaluate import Figures
 from saelab.train.metrics_log import read_metrics
@@ -22,16 +21,24 @@ from saelab.train.plans import Plan
 from saelab.train.sites import SCALES, listed
 from saelab.train.trainee import Trainee
 
-RECORD = "training.json"
+RECORD, SETTINGS, METRICS = "training.json", "train.yaml", "metrics.jsonl"
 KEPT = ".step-"
 
 
 def read_record(plan: Plan) -> dict[str, Any] | None:
-    """training.json of an earlier call, None when there was none. Raises ConfigError when it is another run's."""
+    """training.json of an earlier call, None when there was none.
+
+    Raises ConfigError when it is another run's, and CheckpointError when it is damaged.
+    """
     path = plan.folder / RECORD
-    if not path.is_file():
+    try:
+        record = sealed.read(path)
+        if not (isinstance(record.get("settings"), dict) and isinstance(record.get("finished"), bool)):
+            raise ValueError("it lacks `settings` or `finished`")
+    except FileNotFoundError:
         return None
-    record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: {error}.\n  fix:   delete {plan.folder} and train it anew") from None
     there, here = _flat(record["settings"]), _flat(plan.identity())
     usual = _flat({"train": OptimiserConfig().model_dump(mode="json")})  # a setting that an older version did not have
     there |= {key: usual[key] for key in here.keys() - there.keys() if key in usual}
@@ -55,7 +62,7 @@ def begin(plan: Plan) -> None:
     """Leave in the folder what the run will be, unless an earlier call has done so."""
     if read_record(plan) is None:
         plan.folder.mkdir(parents=True, exist_ok=True)
-        write_json(plan.folder / RECORD, {"format": 1, "finished": False, "settings": plan.identity()})
+        sealed.write(plan.folder / RECORD, {"format": 1, "finished": False, "settings": plan.identity()})
 
 
 def abandon(plan: Plan) -> None:
@@ -100,8 +107,11 @@ def _write(trainee: Trainee, folder: Path, more: Mapping[str, Any], about_sites:
         "scale": trainee.normalisation.scale,
     }
     trainee.folded().save(folder, metadata={**_metadata(plan, outcome), **about_sites})
-    write_yaml(folder / "train.yaml", plan.cfg)
-    write_json(folder / RECORD, {"format": 1, "finished": True, "settings": plan.identity(), **outcome})
+    write_yaml(folder / SETTINGS, plan.cfg)
+    files = {name: sealed.digest(folder / name) for name in (SETTINGS, METRICS) if (folder / name).is_file()}
+    sealed.write(
+        folder / RECORD, {"format": 1, "finished": True, "settings": plan.identity(), **outcome, "files": files}
+    )
 
 
 def _metadata(plan: Plan, outcome: dict[str, Any]) -> dict[str, Any]:

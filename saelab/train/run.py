@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor
 
 from saelab.contracts import Progress, Silent
+from saelab.errors import TrainError
+from saelab.locks import alone
 from saelab.process import keep_freed_memory
 from saelab.sae import MODELS, Replacement
 from saelab.train.config import TrainConfig
@@ -55,6 +58,14 @@ def train(cfg: TrainConfig, progress: Progress | None = None, source: RowSource 
 
 
 def _train(unfinished: Sequence[Plan], source: RowSource, progress: Progress) -> None:
+    with ExitStack() as held:
+        for plan in unfinished:
+            plan.folder.mkdir(parents=True, exist_ok=True)
+            held.enter_context(alone(plan.folder, TrainError))
+        _train_alone(unfinished, source, progress)
+
+
+def _train_alone(unfinished: Sequence[Plan], source: RowSource, progress: Progress) -> None:
     for plan in unfinished:
         begin(plan)
     try:

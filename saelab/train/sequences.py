@@ -15,7 +15,7 @@ from torch import Tensor
 from saelab.errors import ConfigError
 from saelab.sae import MODELS
 from saelab.train.config import TrainConfig
-from saelab.train.data import RowSource
+from saelab.train.data import RowSource, ThroughModel
 
 
 @runtime_checkable
@@ -121,7 +121,7 @@ def sequence_settings(entry: Mapping[str, Any], source: RowSource, batch: int) -
 
 
 def _require_single_rows(variant: Any, source: RowSource) -> None:
-    if isinstance(source, SequenceSource) and source.lead:
+    if isinstance(source, SequenceSource) and source.lead and not isinstance(source, ThroughModel):
         raise ConfigError(
             f"sae.variant = {variant!r} describes single rows, but these are whole sequences, BOS included.\n"
             "  fix:   train it in a run of its own, without what reads sequences"

@@ -5,7 +5,6 @@ its own scale (see saelab.sae.sites). The scales are measured once, on the sampl
 are taken of, and kept in the run's folder.
 """
 
-import json
 import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
@@ -15,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saelab.atomic import write_json
-from saelab.errors import ConfigError
+from saelab import sealed
+from saelab.errors import CheckpointError, ConfigError
 from saelab.sae import MODELS, SAE
 from saelab.sae.sites import READ, WRITTEN, Part, Sites
 from saelab.store.layout import GRADIENT
@@ -158,15 +157,20 @@ def in_units(
     if not isinstance(source, JoinedRows) or not any(JOINER in site for site in sites):
         return source
     kept = next((folder / SCALES for folder in folders if (folder / SCALES).is_file()), None)
-    if kept is not None:
-        scales = json.loads(kept.read_text(encoding="utf-8"))
-    else:
-        scales = _scales_of([start for start in starts if start is not None])
+    began = [start for start in starts if start is not None]
+    scales = _scales_of(began) if kept is None else _kept_scales(kept)
     source = JoinedRows(source.source, scales) if scales else source.measured(sites)
     for folder in folders:
         if not (folder / SCALES).is_file():
-            write_json(folder / SCALES, source.scales)
+            sealed.write(folder / SCALES, source.scales)
     return source
+
+
+def _kept_scales(path: Path) -> dict[str, float]:
+    try:
+        return sealed.read(path)
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: {error}.\n  fix:   delete {path.parent} and train it anew") from None
 
 
 def _scales_of(checkpoints: Sequence[Path]) -> dict[str, float]:

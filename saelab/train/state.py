@@ -3,8 +3,6 @@
 A kill leaves the marker of the save before, or of this one; what it does not name is swept away.
 """
 
-import json
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,8 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from saelab.atomic import publish, require_free, write_json
+from saelab import sealed
+from saelab.atomic import aside, publish, require_free
 from saelab.errors import CheckpointError
 
 MARKER = "state.json"
@@ -24,20 +23,29 @@ def write_state(folder: Path, tensors: Mapping[str, Tensor], step: int, position
     folder.mkdir(parents=True, exist_ok=True)
     require_free(folder, sum(tensor.nbytes for tensor in tensors.values()))
     file = folder / f"step-{step:09d}.safetensors"
-    aside = file.with_name(file.name + ".tmp")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside)
-    marker = {"format": 1, "step": step, "file": file.name, "bytes": aside.stat().st_size, "crc32": _crc32(aside)}
-    publish(aside, file)
-    write_json(folder / MARKER, {**marker, **position})
+    with aside(file) as tmp:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, tmp)
+        marker = {"format": 1, "step": step, "file": file.name, **sealed.digest(tmp)}
+        publish(tmp, file)
+    sealed.write(folder / MARKER, {**marker, **position})
     sweep(folder, keep=file.name)
 
 
 def read_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """The tensors and the marker of the last whole save; None when there is none. Raises CheckpointError for damage."""
+    marker = _whole(folder)
+    if marker is None:
+        return None
+    sweep(folder, keep=marker["file"])
+    return load_file(folder / marker["file"]), marker
+
+
+def _whole(folder: Path) -> dict[str, Any] | None:
+    """The marker of the last save, whose tensors are as they were written; None when there is none."""
     try:
-        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+        marker = sealed.read(folder / MARKER)
         file = folder / marker["file"]
-        whole = file.stat().st_size == marker["bytes"] and _crc32(file) == marker["crc32"]
+        whole = sealed.digest(file) == {key: marker[key] for key in ("bytes", "crc32")}
     except FileNotFoundError as missing:
         if Path(missing.filename).name == MARKER:
             return None
@@ -46,8 +54,16 @@ def read_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         raise CheckpointError(_damaged(folder, f"{MARKER} cannot be read ({error})")) from None
     if not whole:
         raise CheckpointError(_damaged(folder, f"{file.name} is not as it was written (size or checksum)"))
-    sweep(folder, keep=file.name)
-    return load_file(file), marker
+    return marker
+
+
+def problems_of_state(folder: Path) -> list[str]:
+    """What is wrong with the last save, one line each; nothing where there is none. Reads, and changes nothing."""
+    try:
+        _whole(folder)
+    except CheckpointError as error:
+        return [str(error)]
+    return []
 
 
 def sweep(folder: Path, keep: str) -> None:
@@ -59,11 +75,3 @@ def sweep(folder: Path, keep: str) -> None:
 
 def _damaged(folder: Path, what: str) -> str:
     return f"{folder} is damaged: {what}.\n  fix:   delete {folder.parent} and train it anew"
-
-
-def _crc32(file: Path) -> int:
-    value = 0
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 22):
-            value = zlib.crc32(block, value)
-    return value

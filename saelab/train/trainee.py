@@ -12,6 +12,7 @@ from saelab.errors import TrainError
 from saelab.kernels.backend import backend
 from saelab.process import reseed
 from saelab.sae import MODELS, SAE
+from saelab.train.end_to_end import Contexts, end_to_end_terms
 from saelab.train.evaluate import Figures, evaluate
 from saelab.train.metrics_log import MetricsLog
 from saelab.train.normalise import Normalisation
@@ -47,27 +48,34 @@ class Trainee:
     def rows(self) -> int:
         return self.step * self.cfg.batch
 
-    def take(self, batch: Batch) -> float | None:
+    def take(self, batch: Batch, contexts: Contexts | None = None) -> float | None:
         """One step on normalised rows; the loss where it is written to metrics.jsonl, which also checks it."""
         if self.step == 0 and self.log.empty:
             path = {"kernels": backend(next(self.sae.parameters())), "update": self.optimiser.path}
             self.log.write({"step": self.step, "rows": self.rows, **path})
-        loss, terms = self.descend(batch)
+        loss, terms = self.descend(batch, contexts)
         self._sound &= loss.isfinite()
         if self.step % self.plan.cfg.log_every and not self.finished:
             return None
         return self._log(loss.item(), terms)
 
-    def descend(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """One step of the optimiser: the loss and its terms before it."""
+    def descend(self, batch: Batch, contexts: Contexts | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """One step of the optimiser: the loss and its terms before it. `contexts`: what the batch stands in."""
         reseed(self.cfg.seed * 1_000_003 + self.step + 1, self.cfg.device)
         with self.optimiser.gradients(), keeping(self.sae, self._k()):
-            terms = self.sae.loss_terms(batch, self.step)
+            terms = self._terms(batch, contexts)
             loss = torch.stack(list(terms.values())).sum()
             loss.backward()
         self.optimiser.step(self._rate(), self.step)
         self.step += 1
         return loss.detach(), terms
+
+    def _terms(self, batch: Batch, contexts: Contexts | None) -> dict[str, Tensor]:
+        terms = self.sae.loss_terms(batch, self.step)
+        if self.cfg.end_to_end is None:
+            return terms
+        assert contexts is not None
+        return end_to_end_terms(terms, self.sae, batch, contexts, self.normalisation, self.cfg.end_to_end)
 
     def _rate(self) -> float:
         """The learning rate of the next step."""

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from saelab.cli import VERBS, cli
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-NEEDS = {"drift": ["train"]}  # verbs whose example takes up what the example of others leaves
+NEEDS = {"drift": ["train"], "import": ["export"]}  # verbs whose example takes up what the example of others leaves
 COMMENT = re.compile(r"(?m)(^|\s)#")
 
 

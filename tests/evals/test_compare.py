@@ -30,7 +30,7 @@ def found(two, lm, store):
 
 def test_the_figures_are_those_of_fidelity(found, two, identity, lm, store):
     fidelity = EVALS["fidelity"]
-    alone = fidelity.run(identity, lm, store, fidelity.Config.model_validate({"tokens": 150}))
+    alone = fidelity.measure(identity, lm, store, fidelity.Config.model_validate({"tokens": 150}))
     assert found.rows[0].figures == alone
     columns, rows = found.table()
     assert [row[0] for row in rows] == ["identity", "zero"]
@@ -65,7 +65,7 @@ def test_saes_that_differ_in_their_seed_alone_are_averaged(found):
 def test_labels_are_counted_where_they_are_asked_for(found, two, lm, store, monkeypatch):
     assert "labels" not in found.table()[0] and "labels" not in found.by_settings()[0]
     good = iter((3, 8))
-    monkeypatch.setattr("saelab.evals.compare.syntax.run", lambda *given: SimpleNamespace(good=next(good)))
+    monkeypatch.setattr("saelab.evals.compare.syntax.measure", lambda *given: SimpleNamespace(good=next(good)))
     counted = compare(two, lm, store, tokens=150, labels=True)
     assert [row[counted.table()[0].index("labels")] for row in counted.table()[1]] == [3, 8]
     columns, (means,) = counted.by_settings()

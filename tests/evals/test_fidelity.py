@@ -14,7 +14,7 @@ SITE = "blocks.1.hook_resid_post"
 
 def measure(sae, lm, store, **changes):
     fidelity = EVALS["fidelity"]
-    return fidelity.run(sae, lm, store, fidelity.Config.model_validate({"tokens": 150, **changes}))
+    return fidelity.measure(sae, lm, store, fidelity.Config.model_validate({"tokens": 150, **changes}))
 
 
 def test_an_sae_that_gives_its_input_back_recovers_everything(identity, lm, store):

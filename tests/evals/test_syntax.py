@@ -14,7 +14,7 @@ COUNT = {"tokens": 400, "positives": 3}
 
 def run(sae, lm, store, **changes):
     syntax = EVALS["syntax"]
-    return syntax.run(sae, lm, store, syntax.Config.model_validate({**COUNT, **changes}))
+    return syntax.measure(sae, lm, store, syntax.Config.model_validate({**COUNT, **changes}))
 
 
 def test_tokens_carry_the_labels_of_their_document(identity, lm, store):

@@ -1,7 +1,8 @@
-"""kill -9 at random moments of harvest, train and index; the same command again ends with the same bits."""
+"""kill -9 at random moments of every verb that writes; the same command again ends with the same bits."""
 
 import hashlib
 import multiprocessing
+import os
 import random
 import time
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import yaml
 from verbs import run_verb
 
-KILLS = 5
+KILLS = int(os.environ.get("SAELAB_KILLS", "5"))  # of each verb
 FORKS = multiprocessing.get_context("forkserver")  # imports once; each verb still is a process of its own
 FORKS.set_forkserver_preload(["saelab.cli", "saelab.harvest", "saelab.train", "saelab.runs", "transformer_lens"])
 
@@ -54,7 +55,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def commands(run: Path, texts: Path, model: Path) -> dict[str, list[str]]:
-    """The three verbs over one run folder, small enough to be killed often."""
+    """The verbs that write, over one run folder, small enough to be killed often."""
     run.mkdir(parents=True)
     harvest = {
         "model": str(model),
@@ -80,6 +81,9 @@ def commands(run: Path, texts: Path, model: Path) -> dict[str, list[str]]:
         "harvest": ["harvest", str(run / "harvest.yaml")],
         "train": ["train", str(run / "train.yaml")],
         "index": ["index", str(run / "sae" / "topk-96-k4")],
+        "label": ["label", str(run / "sae" / "topk-96-k4")],
+        "eval": ["eval", str(run / "sae" / "topk-96-k4"), "--only", "fidelity"],
+        "export": ["export", str(run / "sae" / "jumprelu-64"), "--format", "saelens", "--out", str(run / "exported")],
     }
 
 

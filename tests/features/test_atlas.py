@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from saelab.errors import FeatureIndexError
 from saelab.features import Where, atlas
 from saelab.features.indexing.weights import principal
 
@@ -52,13 +51,6 @@ def _atlas(passes):
     return atlas.Atlas(empty, empty, empty, empty, passes, (), (), (), (), None)
 
 
-def test_an_index_of_an_older_format_has_no_map_and_says_so(index, monkeypatch):
-    facts = {**index.facts, "format": 3}
-    with pytest.raises(FeatureIndexError, match="asks for pc1, which this index, of format 3"):
-        atlas.require_columns(Where.parse("pc1 > 0"), facts)
-    assert not atlas.columns_lacking(index.facts)
-
-
 def test_the_map_has_the_places_that_a_hand_gives():
     rows = torch.tensor([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
     places, explained = principal(rows)
@@ -74,6 +66,6 @@ def test_the_map_of_one_dimension_has_a_second_coordinate_of_zero():
 
 def test_the_index_holds_the_map_and_how_much_it_shows(index):
     found = index.atlas()
-    assert found.has_map and found.map_variance is not None
+    assert found.map_variance is not None
     assert 0.9 < sum(found.map_variance) <= 1 + 1e-6  # three directions, centred, span a plane
     assert found.pc1[0] == pytest.approx(found.pc1[3])  # feature 3 has the direction of feature 0

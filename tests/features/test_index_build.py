@@ -10,7 +10,7 @@ import pytest
 
 from saelab.errors import CheckpointError, FeatureIndexError, StoreError, StoreMismatch
 from saelab.features import Index, IndexConfig, build_index, generation, write_labels
-from saelab.features.indexing import pages
+from saelab.features.indexing import database, pages
 from saelab.store import Store
 
 CONTEXT = [0] * 4
@@ -146,9 +146,17 @@ def test_an_index_of_other_weights_is_refused_with_the_way_out(rebuild):
 
 def test_an_index_of_another_format_is_refused(rebuild, monkeypatch):
     index = rebuild([[1.0]], [0])
-    monkeypatch.setattr(generation, "READABLE", (99,))
-    with pytest.raises(FeatureIndexError, match="this saelab reads 99"):
+    before = parts(index.path)
+    monkeypatch.setattr(generation, "DATABASE", 99)
+    with pytest.raises(FeatureIndexError, match=r"made by another version(.|\n)*saelab: reads format \d+\.99"):
         Index.open(index.path)
+    monkeypatch.undo()
+    monkeypatch.setattr(database, "DATABASE", 99)
+    monkeypatch.setattr(generation, "DATABASE", 99)
+    again = rebuild([[1.0]], [0])
+    assert again.generation == 2
+    kept = {name: data for name, data in before.items() if name.startswith("parts-")}
+    assert {name: data for name, data in parts(index.path).items() if name.startswith("parts-")} == kept
 
 
 def test_an_index_can_be_browsed_without_its_checkpoint_and_elsewhere(rebuild, tmp_path):

@@ -1,7 +1,12 @@
 """Claims are measured as they stand, and a claim that fails says so."""
 
 import json
+import signal
+import subprocess
 import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +19,7 @@ from saelab.sae import VARIANTS
 from saelab.synthetic import BEDS
 
 HALF = AtLeast(0.5)
+MAIN = "from saelab.cli import main; main()"
 
 
 def claim(name="x-one", target=HALF, measure=lambda seed: seed / 2, **changes):
@@ -51,6 +57,33 @@ def test_claims_of_one_variant_share_a_worker_seed_by_seed(three):
 def test_two_workers_measure_what_one_does():
     alone, shared = (prove(["topk-floor"], workers=workers).rows[0] for workers in (1, 2))
     assert shared.values == pytest.approx(alone.values, abs=1e-6) and shared.seeds == 3
+
+
+def running(pid):
+    """The parent of a process that runs, 0 of one that does not."""
+    with suppress(OSError):
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+        return 0 if state == "Z" else int(parent)
+    return 0
+
+
+def children(pid):
+    return {int(path.name) for path in Path("/proc").glob("[0-9]*") if running(path.name) == pid}
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_a_terminated_run_leaves_no_worker_behind():
+    command = [sys.executable, "-c", MAIN, "prove", "mp", "--workers", "2"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        workers = set()
+        while len(workers) < 3:  # two, and what keeps count of semaphores
+            assert process.poll() is None
+            workers = children(process.pid)
+        process.terminate()
+        assert process.wait() == 128 + signal.SIGTERM
+    until = time.monotonic() + 30  # far less than the claims take
+    while left := {worker for worker in workers if running(worker)}:
+        assert time.monotonic() < until, left
 
 
 def test_a_claim_that_fails_says_so(three):

@@ -1,14 +1,13 @@
 """Damage of every kind is one clear message."""
 
-import json
-
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from saelab import sealed
 from saelab.errors import CheckpointError
 from saelab.sae import SAE, VARIANTS, sae_config
-from saelab.sae.checkpoint import CONFIG, EXTRA, WEIGHTS, _digest
+from saelab.sae.checkpoint import CONFIG, EXTRA, WEIGHTS
 
 
 @pytest.fixture
@@ -20,9 +19,9 @@ def folder(tmp_path):
 
 def edit(folder, change):
     """Change cfg.json in place."""
-    config = json.loads((folder / CONFIG).read_text())
+    config = sealed.read(folder / CONFIG)
     change(config)
-    (folder / CONFIG).write_text(json.dumps(config))
+    sealed.write(folder / CONFIG, config)
 
 
 def rewrite(folder, change):
@@ -30,7 +29,8 @@ def rewrite(folder, change):
     tensors = load_file(folder / WEIGHTS)
     change(tensors)
     save_file(tensors, folder / WEIGHTS)
-    edit(folder, lambda config: config["metadata"]["saelab"]["files"].update({WEIGHTS: _digest(folder / WEIGHTS)}))
+    digest = sealed.digest(folder / WEIGHTS)
+    edit(folder, lambda config: config["metadata"]["saelab"]["files"].update({WEIGHTS: digest}))
 
 
 def refused(folder, match):
@@ -124,11 +124,11 @@ def test_saving_again_replaces_the_checkpoint(folder):
         other.b_dec.fill_(3.0)
     other.save(folder, {"hook_name": "blocks.0.attn.hook_z"})
     assert SAE.load(folder).b_dec.tolist() == [3.0] * 4
-    assert json.loads((folder / CONFIG).read_text())["reshape_activations"] == "hook_z"
+    assert sealed.read(folder / CONFIG)["reshape_activations"] == "hook_z"
 
 
 def test_the_weights_hold_sae_lens_names_and_no_other(folder):
     assert set(load_file(folder / WEIGHTS)) == {"W_enc", "b_enc", "W_dec", "b_dec"}
     assert load_file(folder / WEIGHTS)["W_enc"].shape == (4, 7)
-    config = json.loads((folder / CONFIG).read_text())
+    config = sealed.read(folder / CONFIG)
     assert (config["architecture"], config["k"], config["metadata"]["sae_lens_version"]) == ("topk", 2, "6.54.12")

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from saelab import sealed
 from saelab.config import settings
 from saelab.errors import ConfigError, TrainError
 from saelab.sae import SAE
@@ -44,8 +45,10 @@ def test_keeping_changes_nothing_of_what_comes_out(tmp_path, rows):
         cfg = configured(tmp_path / name, keep=keep)
         train(cfg, source=rows(cfg))
     with_, without = (tmp_path / name / FOLDER / "a" for name in ("with", "without"))
-    for file in ("sae_weights.safetensors", "metrics.jsonl", "training.json"):
+    for file in ("sae_weights.safetensors", "metrics.jsonl"):
         assert (with_ / file).read_bytes() == (without / file).read_bytes()
+    said = [{**sealed.read(path / "training.json"), "files": None} for path in (with_, without)]
+    assert said[0] == said[1]
 
 
 def test_keeping_without_looks_is_refused(tmp_path):

@@ -1,10 +1,13 @@
 """The reasons that are given are those that were built in, and no other."""
 
+import re
+
 import pytest
 import torch
 
 from saelab.config import settings
-from saelab.train import TrainConfig
+from saelab.sae import sae_config
+from saelab.train import OptimiserConfig, TrainConfig
 from saelab.train.dead import why_dead
 from saelab.train.defaults import default_learning_rate
 from saelab.train.plans import plans
@@ -37,11 +40,14 @@ class Rows:
         return {"hash": "x", "model_name": "none"}
 
 
-def reasons(make=lambda x: x, sae=None, **train):
+def planned(make, sae=None, **train):
     values = {"sae": {"variant": "topk", "d_sae": 64, "k": 8, **(sae or {})}, "train": {"rows": 200_000, **train}}
-    source = Rows(make)
-    (plan,) = plans(settings(TrainConfig, values, where="test"), source)
-    return [reason.measured for reason in why_dead(plan, source)]
+    return plans(settings(TrainConfig, values, where="test"), Rows(make))
+
+
+def reasons(make=lambda x: x, sae=None, **train):
+    (plan,) = planned(make, sae, **train)
+    return [reason.measured for reason in why_dead(plan, Rows(make))]
 
 
 def outlying(x):
@@ -66,6 +72,19 @@ def flat(x):
 )
 def test_what_is_wrong_is_said(words, changes):
     assert any(words in reason for reason in reasons(**changes)), reasons(**changes)
+
+
+def test_the_way_out_names_a_setting_that_exists():
+    (plan,) = planned(flat)
+    (reason,) = [one for one in why_dead(plan, Rows(flat)) if "dimensions" in one.measured]
+    section, name = re.search(r"set (\w+)\.(\w+) to", reason.change).groups()
+    assert section == "train" and name in OptimiserConfig.model_fields
+
+
+def test_firings_are_counted_over_all_layers_of_a_cross_layer_transcoder():
+    cfg = sae_config({"variant": "clt", "d_in": 32, "d_out": 32, "d_sae": 64, "layers": 4, "k": 2})
+    assert cfg.active == 8
+    assert sae_config({**cfg.model_dump(), "activation": "relu", "k": None}).active is None
 
 
 def test_a_run_with_nothing_wrong_gives_no_reason():

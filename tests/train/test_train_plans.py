@@ -1,5 +1,6 @@
 import pytest
 
+from saelab import sealed
 from saelab.config import settings
 from saelab.errors import CheckpointError, ConfigError, SaelabError, SiteError, StoreError, StoreMismatch
 from saelab.train import StoreRows, TrainConfig, train
@@ -104,7 +105,7 @@ def test_a_damaged_state_is_refused(store, tmp_path):
     data = bytearray(state.read_bytes())
     data[-1] ^= 1
     state.write_bytes(data)
-    (result.path / "training.json").write_text((result.path / "training.json").read_text().replace("true", "false", 1))
+    sealed.write(result.path / "training.json", {**sealed.read(result.path / "training.json"), "finished": False})
     with pytest.raises(CheckpointError, match="not as it was written"):
         train(config(store, tmp_path))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from saelab import sealed
 from saelab.config import settings
 from saelab.contracts import Batch
 from saelab.errors import CheckpointError, ConfigError
@@ -248,10 +249,10 @@ def test_a_start_that_is_not_there_or_brings_other_weights_too_is_refused(store,
 
 def test_a_run_of_before_there_were_recipes_is_still_the_same_run(store, tmp_path):
     (first,) = train(config(store, tmp_path))
-    record = json.loads((first.path / "training.json").read_text())
+    record = sealed.read(first.path / "training.json")
     for name in ("init", "subspace_rank", "init_b_dec", "anneal_k_from", "anneal_share", "start_from"):
         del record["settings"]["train"][name]
-    (first.path / "training.json").write_text(json.dumps(record))
+    sealed.write(first.path / "training.json", record)
     (again,) = train(config(store, tmp_path))
     assert again.seconds == 0
     with pytest.raises(ConfigError, match=r"train\.init: 'random' there, 'active_subspace' now"):

@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 
+from saelab import sealed
 from saelab.contracts import Silent
 from saelab.errors import TrainError
 from saelab.metrics import fvu
@@ -68,9 +69,10 @@ def test_many_saes_in_one_pass_equal_each_alone(store, tmp_path):
     for result in train(config(store, tmp_path / "together", list(entries.values()))):
         (alone,) = train(config(store, tmp_path / "alone", entries[result.name]))
         together = artefacts(result.path)
-        assert {name for name, data in artefacts(alone.path).items() if data != together[name]} == {
-            "train.yaml"
-        }  # `out`
+        differing = {name for name, data in artefacts(alone.path).items() if data != together[name]}
+        assert differing == {"train.yaml", "training.json"}  # `out`, and the digest of the file that says it
+        said = [{**sealed.read(path / "training.json"), "files": None} for path in (alone.path, result.path)]
+        assert said[0] == said[1]
 
 
 def test_what_is_in_train_yaml_trains_the_same_again(store, tmp_path):

@@ -25,7 +25,23 @@ def test_a_wider_sae_and_a_longer_run_take_a_lower_rate():
 
 
 def test_a_longer_run_waits_longer_before_it_calls_a_feature_dead():
-    waits = [default_dead_after(rows) for rows in (1, 10_000, 1_000_000, 10**9, 10**12)]
+    waits = [default_dead_after(rows, 2048, 32) for rows in (1, 10_000, 1_000_000, 10**9, 10**12)]
     assert waits == sorted(waits)
     assert waits[0] > 0
     assert waits[-1] == 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("rows", "d_sae", "active", "wait"),
+    [
+        (600_000, 2048, 32, 8192),
+        (600_000, 8192, 32, 8192),  # 30 firings of each take 7,680 rows
+        (600_000, 65_536, 32, 60_000),  # they would take 61,440; a tenth of the run is less
+        (6_000_000, 65_536, 32, 80_000),  # a 75th
+        (1_000_000, 65_536, 32, 61_440),
+        (1_000_000, 65_536, None, 13_333),  # a variant that states no number of active features
+        (5, 64, 8, 1),
+    ],
+)
+def test_a_wide_sae_waits_until_a_feature_of_average_frequency_would_have_fired(rows, d_sae, active, wait):
+    assert default_dead_after(rows, d_sae, active) == wait

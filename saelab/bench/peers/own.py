@@ -34,7 +34,8 @@ class Training:
         rows = job.steps * job.batch
         train = {"rows": rows, "batch": job.batch, "lr": job.lr, "seed": job.seed, "device": job.device}
         if setting == TRAINER:
-            train.update(dead_after=default_dead_after(rows), precision=resolve_precision("auto", job.device))
+            dead_after = default_dead_after(rows, job.d_sae, job.k)
+            train.update(dead_after=dead_after, precision=resolve_precision("auto", job.device))
         else:
             sae.update(aux=AUX)
             train.update(dead_after=job.dead_after, warmup=job.warmup / job.steps, decay=0.0)

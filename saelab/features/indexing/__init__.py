@@ -10,6 +10,7 @@ import torch
 
 from saelab.atomic import as_disk_full, require_free, sweep_tmp
 from saelab.contracts import Progress, Silent
+from saelab.errors import FeatureIndexError
 from saelab.features import marked
 from saelab.features.config import IndexConfig
 from saelab.features.index import Index
@@ -18,12 +19,12 @@ from saelab.features.indexing.coactivation import write_coactivation
 from saelab.features.indexing.codes import write_codes
 from saelab.features.indexing.database import publish_database
 from saelab.features.indexing.job import Job
-from saelab.features.indexing.lock import alone
 from saelab.features.indexing.logits import write_logits
 from saelab.features.indexing.pages import write_pages
 from saelab.features.indexing.weights import write_weights
 from saelab.features.indexing.words import write_words
 from saelab.lm import LanguageModel
+from saelab.locks import alone
 from saelab.sae import SAE
 from saelab.store import Store
 
@@ -53,9 +54,9 @@ def build_index(
     job.check()
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with alone(out):
+        with alone(out, FeatureIndexError):
             build(job)
-    except OSError as error:
+    except Exception as error:  # DuckDB has an error of its own for a full disk
         raise as_disk_full(error, out) from error
     return Index.open(out)
 

@@ -3,30 +3,26 @@
 It is built aside and never written again. Whoever has an older one open keeps it: an unlinked file stays readable.
 """
 
-import json
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
-from saelab.atomic import write_bytes, write_json
+import duckdb
+
+from saelab import sealed
 from saelab.features import labels, marked
+from saelab.features.indexing.cards import cards
 from saelab.features.indexing.job import Job
 from saelab.features.indexing.keys import Buckets
 from saelab.features.indexing.pages import TABLES as BY_BUCKET
 from saelab.features.layout import Layout, current, database
-from saelab.features.stats import COLUMNS
+from saelab.features.origin import DATABASE, FORMAT
 from saelab.store.sandbox import connect, literal
 
 KEPT = 2  # generations: the one that is read, and the one before, that somebody may have open
 ONCE = ("weights", "neighbours", "logits", "coactive", "vocabulary", "documents", "provenance")  # not by bucket
-# What a card needs of one feature stands in one row of `pages`, its statistics in one column of it: reading a row costs
-# a tenth of a millisecond for each column, and joining tables costs more.
 TABLES = {
     "features": "from {statistics} join {weights} using (feature) order by feature",
-    "pages": f"select made.*, [{', '.join(f'{name}::double' for name in COLUMNS)}] as stats from features join "
-    "(from {histogram} left join {logits} using (feature) join {neighbours} using (feature) "
-    "join {coactive} using (feature)) as made using (feature) order by feature",
-    "examples": "select examples.*, coalesce(documents.name, '') as document from {examples} "
-    "left join {documents} using (doc) order by feature, rank",
     "promoting": "select feature, unnest(promoted) as id, unnest(promoted_by) as logit from {logits} "
     "order by id, feature",
     "vocabulary": "from {vocabulary} order by id",
@@ -39,28 +35,44 @@ def publish_database(job: Job, buckets: Buckets) -> None:
     """Generate the next database and point to it, unless the present one already holds these parts."""
     files = _files(job, buckets)
     now = current(job.root)
-    if now is None or now.key != job.layout.key or marked.facts(database(job.root, now.generation)) is None:
+    if now is None or now.key != job.layout.key or not _readable(database(job.root, now.generation)):
         generation = now.generation + 1 if now else 1
         job.progress.start("writing the database", 1, "files")
         marked.put(database(job.root, generation), lambda tmp: _generate(tmp, job.layout, buckets))
         _drop_labels_of_other_weights(job)
-        pointer = {"generation": generation, "parts": job.layout.key}
-        write_bytes(job.root / "CURRENT", (json.dumps(pointer) + "\n").encode())
+        sealed.write(job.root / "CURRENT", {"generation": generation, "parts": job.layout.key})
         job.progress.advance(1)
-    write_json(job.root / "index.json", {"made_from": job.request, "parts": job.layout.parts.name, "files": files})
+    sealed.write(job.root / "index.json", {"made_from": job.request, "parts": job.layout.parts.name, "files": files})
     _remove_old(job)
 
 
-def _generate(tmp: Path, layout: Layout, buckets: Buckets) -> dict[str, str]:
+def _readable(path: Path) -> bool:
+    """Whether there is a whole database at `path`, of the kind that this saelab reads."""
+    known = marked.facts(path)
+    return known is not None and (known.get("format"), known.get("database")) == (FORMAT, DATABASE)
+
+
+def _generate(tmp: Path, layout: Layout, buckets: Buckets) -> dict[str, Any]:
     tmp.unlink(missing_ok=True)
     connection = connect(tmp, [layout.parts], read_only=False, seconds=None, memory="1GB")
     try:
         for name, query in TABLES.items():
             connection.execute(f"create table {name} as {_with_files(query, layout, buckets)}")
+        _write_cards(connection, layout, buckets)
         connection.execute("checkpoint")
     finally:
         connection.close()
-    return {"parts": layout.key}
+    return {"parts": layout.key, "format": FORMAT, "database": DATABASE}
+
+
+def _write_cards(connection: duckdb.DuckDBPyConnection, layout: Layout, buckets: Buckets) -> None:
+    """Two values per feature, as they are: of those it compresses, a database decodes two thousand to find one."""
+    as_it_is = "blob using compression uncompressed"
+    connection.execute(f"create table cards (feature integer, card {as_it_is}, windows {as_it_is})")
+    for table in cards(layout, buckets):
+        connection.register("made", table)
+        connection.execute("insert into cards from made")
+        connection.unregister("made")
 
 
 def _with_files(query: str, layout: Layout, buckets: Buckets) -> str:
@@ -87,7 +99,7 @@ def _files(job: Job, buckets: Buckets) -> dict[str, dict[str, int]]:
 def _drop_labels_of_other_weights(job: Job) -> None:
     """Labels say what the features of certain weights stand for; with other weights they would be lies."""
     try:
-        before = json.loads((job.root / "index.json").read_text(encoding="utf-8"))["made_from"]["weights"]
+        before = sealed.read(job.root / "index.json")["made_from"]["weights"]
     except (FileNotFoundError, ValueError, KeyError):
         return
     if before != job.request["weights"] and (job.root / labels.NAME).exists():

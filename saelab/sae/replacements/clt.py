@@ -82,6 +82,11 @@ class CLTConfig(SAEConfig):
         return self.layers or 1
 
     @property
+    def active(self) -> int | float | None:
+        """Of all layers together."""
+        return self.target_l0 if self.k is None else self.k * self.n_layers
+
+    @property
     def per_layer(self) -> int:
         """Features of one layer."""
         return self.d_sae // self.n_layers

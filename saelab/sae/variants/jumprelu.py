@@ -89,6 +89,10 @@ class JumpReLU(SAE):
     def encode(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_sae"]:
         return jumprelu(self._dense_pre(x), self.threshold, self.cfg.bandwidth)
 
+    def forward(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_out"]:
+        """x_hat; in training with theta's gradient."""
+        return self.reproduce(self._windowed(x)[0], x) if self.training else super().forward(x)
+
     def loss_terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
         loss, pre, pattern = self._dense(batch) if self._is_dense(batch.x) else self._sparse(batch)
         theta = self.threshold if pattern is None else at_entries(self.threshold, pattern)
@@ -137,11 +141,14 @@ class JumpReLU(SAE):
         return self.reconstruction_loss(batch.y, self.decode(f, batch.x)), pre, None
 
     def _sparse(self, batch: Batch) -> tuple[Tensor, Tensor, Pattern]:
-        """Reconstruction loss and the pre-activations above the lower end of theta's window."""
-        pre, pattern = self.pre_activations(batch.x, Above(self.threshold.detach() - self.cfg.bandwidth / 2))
-        code = Sparse(jumprelu(pre, at_entries(self.threshold, pattern), self.cfg.bandwidth), pattern)
+        code, pre = self._windowed(batch.x)
         self.count_fired(code.fired(), len(batch.x))
-        return self.reconstruct(code, batch)[0], pre, pattern
+        return self.reconstruct(code, batch)[0], pre, code.pattern
+
+    def _windowed(self, x: Tensor) -> tuple[Sparse, Tensor]:
+        """The code and the pre-activations above the lower end of theta's window."""
+        pre, pattern = self.pre_activations(x, Above(self.threshold.detach() - self.cfg.bandwidth / 2))
+        return Sparse(jumprelu(pre, at_entries(self.threshold, pattern), self.cfg.bandwidth), pattern), pre
 
     def scale_threshold(self, factor: float) -> None:
         self.log_threshold.add_(torch.tensor(factor).log())

@@ -17,7 +17,6 @@ read, (x - input_centre) input_scale, and tau.
 Costa et al. 2025, "From flat to hierarchical: extracting sparse representations with matching pursuit".
 """
 
-import copy
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 from saelab.contracts import Batch
 from saelab.kernels.matching_pursuit import matching_pursuit
 from saelab.sae.base import SAE, SAEConfig
+from saelab.sae.nested import with_settings
 from saelab.sae.parts import unit_rows
 from saelab.sae.sparse import Sparse
 
@@ -84,9 +84,7 @@ class MP(SAE):
 
     def with_steps(self, steps: int) -> "MP":
         """The same weights, not copied, with another number of steps in evaluation."""
-        other = copy.copy(self)
-        other.cfg = self.cfg.model_copy(update={"steps": steps})
-        return other
+        return with_settings(self, steps=steps)
 
     def pursued(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_in"]:
         """r_0."""

@@ -1,0 +1,59 @@
+"""`saelab verify` finds every flipped bit and every cut tail, in whichever file of a run it is."""
+
+import random
+from pathlib import Path
+
+import pytest
+from places import call
+
+from saelab.runs import verify_all
+
+FLIPS = 4  # of each file, beside a cut and an emptied one
+
+
+@pytest.fixture
+def run(place):
+    for arguments in (["label", str(place / "sae/small")], ["eval", str(place / "sae/small"), "--only", "fidelity"]):
+        assert call(arguments) == 0
+    return place / ""
+
+
+def found(run: Path) -> list[str]:
+    return [line for lines in verify_all(run).values() for line in lines]
+
+
+def damages(content: bytes, rng: random.Random) -> list[bytes]:
+    spoilt = [content[:-1], content[: len(content) // 2]]
+    for _ in range(FLIPS):
+        flipped = bytearray(content)
+        flipped[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
+        spoilt.append(bytes(flipped))
+    return spoilt
+
+
+def test_verify_finds_every_damage_and_nothing_else(run):
+    assert found(run) == []
+    rng, missed, tried = random.Random(0), [], 0
+    files = sorted(path for room in ("store", "sae", "index") for path in (run / room).rglob("*") if path.is_file())
+    for path in files:
+        content = path.read_bytes()
+        for number, spoilt in enumerate(damages(content, rng)):
+            path.write_bytes(spoilt)
+            tried += 1
+            if not any(path.name in line or path.stem in line for line in found(run)):
+                missed.append((str(path.relative_to(run)), number))
+        path.write_bytes(content)
+    assert not missed
+    assert tried > 250
+    assert found(run) == []
+
+
+def test_one_damaged_artefact_does_not_hide_another(run, capsys):
+    for path in (run / "store/manifest.json", run / "sae/small/cfg.json", run / "index/small/CURRENT"):
+        path.write_bytes(b"{")
+    capsys.readouterr()
+    assert call(["verify", str(run)]) == 2
+    said = capsys.readouterr()
+    for name in ("manifest.json", "cfg.json", "CURRENT"):
+        assert name in said.out + said.err
+    assert "Traceback" not in said.out + said.err
