@@ -16,11 +16,12 @@ import numpy as np
 import torch
 
 from saelab.contracts import Codes, Progress
+from saelab.errors import FeatureIndexError
 from saelab.features import IndexConfig, write_labels
 from saelab.features.indexing import build
 from saelab.features.indexing.job import Job
-from saelab.features.indexing.lock import alone
 from saelab.lm import LanguageModel
+from saelab.locks import alone
 from saelab.sae import VARIANTS, sae_config
 from saelab.store import ShardColumns, Store, StoreWriter
 
@@ -147,7 +148,7 @@ def _columns(start: int, stop: int, shape: Shape) -> ShardColumns:
 def build_index(job: GeneratedJob) -> None:
     """The index by the same stages as any other, and a label for every third feature."""
     job.root.mkdir(parents=True, exist_ok=True)
-    with alone(job.root):
+    with alone(job.root, FeatureIndexError):
         build(job)
     labels = {
         feature: {"label": f"kind {feature % 41}", "f1": (feature % 97) / 97}

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,10 +22,14 @@ class Terminal(Console):
     def print(self, *objects: Any, **how: Any) -> None:
         if all(isinstance(thing, str) for thing in objects):
             how.setdefault("soft_wrap", True)
+        if (columns := os.environ.get("COLUMNS", "")).isdigit():  # as it is now; rich keeps what it was at first
+            self.width = int(columns)
+        elif not self.is_terminal:
+            self.width = WIDE
         super().print(*objects, **how)
 
 
-console = Terminal(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE)
+console = Terminal(highlight=False)
 
 json_option = click.option(
     "--json", "json_path", type=click.Path(dir_okay=False, path_type=Path), help="Also write the table as JSON."

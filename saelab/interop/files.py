@@ -7,22 +7,25 @@ import difflib
 import hashlib
 import json
 import math
-import pickle
+import warnings
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from saelab.errors import FormatError
 
 JSON_BYTES = 4 << 20  # configurations have a few KB
 LARGEST = 1 << 31  # of any width
+NO_NPZ = "damaged or no .npz of plain numbers"
+NO_PT = "damaged, or holds more than weights, which is not run"
 INFLATED = 200  # an .npz may be this many times its size; trained weights compress to about .9
 FLOATS = {"F64", "F32", "F16", "BF16"}
 INTEGERS = {"I64", "I32"}
@@ -70,16 +73,25 @@ class TensorFile:
         return {dtype for dtype, _ in self.header.values()} & FLOATS
 
 
-def open_safetensors(path: Path) -> TensorFile:
-    """Its header. Raises FormatError for a file that is missing, cut short or no safetensors."""
+@contextmanager
+def broken_is(path: Path, what: str) -> Iterator[None]:
+    """Whatever a reader stumbles over in a broken file is one FormatError: `path` is `what`."""
     try:
-        with safe_open(path, framework="pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
-            header = {name: (str(part.get_dtype()), tuple(part.get_shape())) for name, part in slices.items()}
+        yield
+    except FormatError:
+        raise
     except FileNotFoundError:
         raise FormatError(f"{path} is missing.") from None
-    except (SafetensorError, OSError) as error:
-        raise FormatError(f"{path} is damaged or no safetensors file ({error}).") from None
+    except Exception as error:  # zipfile, numpy and PyTorch raise a dozen kinds, found by fuzzing
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise FormatError(f"{path} is {what} ({reason}).") from None
+
+
+def open_safetensors(path: Path) -> TensorFile:
+    """Its header. Raises FormatError for a file that is missing, cut short or no safetensors."""
+    with broken_is(path, "damaged or no safetensors file"), safe_open(path, framework="pt") as file:
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+        header = {name: (str(part.get_dtype()), tuple(part.get_shape())) for name, part in slices.items()}
     return TensorFile(path, header, lambda: _load_safetensors(path))
 
 
@@ -90,14 +102,9 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 
 def open_npz(path: Path) -> TensorFile:
     """The header of a numpy archive, never a pickled one."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            _check_archive(path, archive, INFLATED)
-            header = {info.filename.removesuffix(".npy"): _npy_header(archive, info) for info in archive.infolist()}
-    except FileNotFoundError:
-        raise FormatError(f"{path} is missing.") from None
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
-        raise FormatError(f"{path} is damaged or no .npz of plain numbers ({error}).") from None
+    with broken_is(path, NO_NPZ), zipfile.ZipFile(path) as archive:
+        _check_archive(path, archive, INFLATED)
+        header = {info.filename.removesuffix(".npy"): _npy_header(archive, info) for info in archive.infolist()}
     return TensorFile(path, header, lambda: _load_npz(path))
 
 
@@ -112,7 +119,7 @@ def _npy_header(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> tuple[str, t
 
 
 def _load_npz(path: Path) -> dict[str, Tensor]:
-    with np.load(path, allow_pickle=False) as archive:
+    with broken_is(path, NO_NPZ), np.load(path, allow_pickle=False) as archive:
         return {name: torch.from_numpy(np.ascontiguousarray(archive[name])) for name in archive.files}
 
 
@@ -126,10 +133,11 @@ def open_pt(path: Path) -> TensorFile:
     """The header of a PyTorch state dict, of which only weights are unpickled; what is no tensor is left out."""
     if not path.is_file():
         raise FormatError(f"{path} is missing.")
-    if not zipfile.is_zipfile(path):
-        raise FormatError(f"{path} is no file of torch.save (since PyTorch 1.6); save it again with a newer PyTorch.")
-    with zipfile.ZipFile(path) as archive:
-        _check_archive(path, archive, 1)
+    with broken_is(path, NO_PT):
+        if not zipfile.is_zipfile(path):
+            raise FormatError(f"{path} is no file of torch.save (since PyTorch 1.6); save it again with a newer one.")
+        with zipfile.ZipFile(path) as archive:
+            _check_archive(path, archive, 1)
     tensors = _tensors_of(load_weights_only(path, "meta"))
     header = {name: (TORCH_NAMES.get(t.dtype, str(t.dtype)), tuple(t.shape)) for name, t in tensors.items()}
     if sum(t.numel() * t.element_size() for t in tensors.values()) > path.stat().st_size:
@@ -143,11 +151,9 @@ def _tensors_of(content: Mapping[str, Any]) -> dict[str, Tensor]:
 
 def load_weights_only(path: Path, device: str) -> dict[str, Any]:
     """What torch.save wrote, as long as that is tensors, numbers and text in a mapping."""
-    try:
+    with broken_is(path, NO_PT), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd pickle protocols
         content = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise FormatError(f"{path} is damaged, or holds more than weights, which is not run ({reason}).") from None
     if not isinstance(content, dict):
         raise FormatError(f"{path} holds a {type(content).__name__}, where a mapping of names to tensors was expected.")
     return content

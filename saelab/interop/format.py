@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from saelab.atomic import as_disk_full, publish
+from saelab.atomic import aside, publish
 from saelab.errors import FormatError
 from saelab.interop.found import Found
 from saelab.sae import SAE
@@ -39,21 +39,13 @@ def cannot(sae: SAE, name: str, why: str) -> FormatError:
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """A safetensors file that is there whole or not at all."""
     plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    tmp = path.with_name(path.name + ".tmp")
-    try:
+    with aside(path) as tmp:
         save_file(plain, tmp, metadata={"format": "pt"})
         publish(tmp, path)
-    except OSError as error:
-        tmp.unlink(missing_ok=True)
-        raise as_disk_full(error, path) from error
 
 
 def save_pt(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """The same as a file of torch.save, for libraries that read no other."""
-    tmp = path.with_name(path.name + ".tmp")
-    try:
+    with aside(path) as tmp:
         torch.save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, tmp)
         publish(tmp, path)
-    except (OSError, RuntimeError) as error:
-        tmp.unlink(missing_ok=True)
-        raise (as_disk_full(error, path) if isinstance(error, OSError) else error) from error

@@ -83,7 +83,14 @@ def commands(run: Path, texts: Path, model: Path) -> dict[str, list[str]]:
         "index": ["index", str(run / "sae" / "topk-96-k4")],
         "label": ["label", str(run / "sae" / "topk-96-k4")],
         "eval": ["eval", str(run / "sae" / "topk-96-k4"), "--only", "fidelity"],
-        "export": ["export", str(run / "sae" / "jumprelu-64"), "--format", "saelens", "--out", str(run / "exported")],
+        "export": [
+            "export",
+            str(run / "sae" / "jumprelu-64-l00.001"),
+            "--format",
+            "saelens",
+            "--out",
+            str(run / "exported"),
+        ],
     }
 
 

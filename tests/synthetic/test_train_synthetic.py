@@ -120,10 +120,10 @@ def test_a_variant_without_rows_shows_figures_of_its_own_and_nothing_to_index(tm
     assert "unexplained" in said and "Next: saelab index" not in said
     look = [
         line["heldout"]
-        for line in read_metrics(tmp_path / "sae" / "bilinear-vanilla-32" / "metrics.jsonl")
+        for line in read_metrics(tmp_path / "sae" / "bilinear-ordered-32" / "metrics.jsonl")
         if "heldout" in line
     ]
     assert look[-1]["own"] == result["own"]
     x = bed({"bed": "circle"}).draw(8192, 1).x
-    again = SAE.load(tmp_path / "sae" / "bilinear-vanilla-32").own_figures(x, 100)
+    again = SAE.load(tmp_path / "sae" / "bilinear-ordered-32").own_figures(x, 100)
     assert again == pytest.approx(result["own"], rel=1e-5)
