@@ -7,6 +7,7 @@
 What comes back is text from outside: bounded here, and made visible wherever it is shown.
 """
 
+import http.client
 import json
 import math
 import os
@@ -49,6 +50,8 @@ class LLM:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise EvalError(f"{URL} is {self.url!r}, which is no address.\n  fix:   as in http://127.0.0.1:11434/v1")
+        if parts.username or parts.password:  # it would be shown with the address
+            raise EvalError(f"{URL} holds a name or a password.\n  fix:   give the key in {KEY}")
         if self.key and parts.scheme == "http" and parts.hostname not in LOOPBACK:
             raise EvalError(
                 f"the key of {KEY} would go to {parts.hostname} unencrypted.\n  fix:   give {URL} an https address"
@@ -79,18 +82,19 @@ class LLM:
                 if error.code not in BUSY or attempt == TRIES - 1:
                     raise self._failed(f"it answered {error.code} {error.reason}") from None
                 self.sleep(_wait(error.headers.get("Retry-After"), attempt))
-            except (TimeoutError, urllib.error.URLError, ConnectionError) as error:
+            except (OSError, http.client.HTTPException) as error:  # unreachable, cut off, too slow, no HTTP
                 if attempt == TRIES - 1:
                     raise self._failed(f"no answer within {self.timeout:g} s: {_reason(error)}") from None
                 self.sleep(_wait(None, attempt))
-            except (ValueError, KeyError, IndexError, TypeError):
+            except (ValueError, KeyError, IndexError, TypeError, RecursionError):
                 raise self._failed("its answer is not what /chat/completions answers") from None
         raise AssertionError("every last try returns or raises")
 
     def _post(self, body: Mapping[str, Any]) -> Any:
         headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {self.key}"} if self.key else {})}
         request = urllib.request.Request(f"{self.url.rstrip('/')}/chat/completions", json.dumps(body).encode(), headers)
-        with urllib.request.build_opener(_NoRedirect).open(request, timeout=self.timeout) as answer:
+        direct = [urllib.request.ProxyHandler({})] if urlsplit(self.url).hostname in LOOPBACK else []
+        with urllib.request.build_opener(_NoRedirect, *direct).open(request, timeout=self.timeout) as answer:
             return json.loads(answer.read(LARGEST))
 
     def _failed(self, why: str) -> EvalError:
@@ -104,7 +108,7 @@ def _content(answer: Any) -> str:
     return text
 
 
-def _reason(error: OSError) -> str:
+def _reason(error: Exception) -> str:
     return str(getattr(error, "reason", error))[:200]
 
 

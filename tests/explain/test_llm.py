@@ -1,6 +1,7 @@
 """The client of a language model, against servers on loopback that answer well, late, badly, and with malice."""
 
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -98,7 +99,7 @@ def test_nobody_there_is_one_clear_message():
 
 
 @pytest.mark.parametrize(
-    "body", ["no json", "[]", "{}", '{"choices": []}', '{"choices": [{"message": {"content": 3}}]}']
+    "body", ["no json", "[]", "{}", '{"choices": []}', '{"choices": [{"message": {"content": 3}}]}', "[" * 200_000]
 )
 def test_an_answer_of_another_kind_is_refused_at_once(serve, body):
     url, asked = serve((200, {}, body))
@@ -126,6 +127,31 @@ def test_the_key_is_never_shown_and_never_sent_in_the_clear():
     assert SECRET not in str(refused.value)
 
 
+def test_an_answer_that_is_no_http_is_given_up():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def nonsense():
+            for _ in range(4):
+                with listening.accept()[0] as one:
+                    one.recv(9999)
+                    one.sendall(b"SSH-2.0-hello\r\n\r\n")
+
+        threading.Thread(target=nonsense, daemon=True).start()
+        llm, waited = client(f"http://127.0.0.1:{listening.getsockname()[1]}/v1")
+        with pytest.raises(EvalError, match="asked in vain"):
+            llm.ask("", "")
+    assert len(waited) == 3
+
+
+def test_a_proxy_does_not_come_between_on_this_machine(serve, monkeypatch):
+    proxy, asked_proxy = serve(said("caught"))
+    monkeypatch.setenv("http_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    llm, _ = client(serve(said("well"))[0], key=SECRET)
+    assert llm.ask("", "") == "well"
+    assert not asked_proxy
+
+
 def test_it_is_off_unless_the_environment_names_a_model():
     assert LLM.from_environment({KEY: SECRET}) is None
     found = LLM.from_environment({URL: "http://localhost:1/v1", MODEL: "small"})
@@ -134,3 +160,6 @@ def test_it_is_off_unless_the_environment_names_a_model():
         LLM.from_environment({URL: "http://localhost:1/v1"})
     with pytest.raises(EvalError, match="no address"):
         LLM.from_environment({URL: "file:///etc/passwd", MODEL: "small"})
+    with pytest.raises(EvalError, match="holds a name or a password") as refused:
+        LLM.from_environment({URL: f"https://me:{SECRET}@example.com/v1", MODEL: "small"})
+    assert SECRET not in str(refused.value)
