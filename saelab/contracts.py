@@ -11,6 +11,7 @@ from torch import Tensor
 
 from saelab.errors import SiteError
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # what runs, sites, recipes and imported SAEs may be called
 # Short name -> the part of a canonical site after "blocks.{layer}."
 SITE_KINDS: dict[str, str] = {
     "resid_pre": "hook_resid_pre",

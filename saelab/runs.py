@@ -58,7 +58,7 @@ class Checkpoint:
 MARKERS: dict[str, Callable[[Path], Artefact]] = {
     "store.json": Store.open,
     "cfg.json": Checkpoint,
-    "training.json": Checkpoint,
+    "metrics.jsonl": Checkpoint,  # of a training that has not ended
     "index.json": Index.open,
 }
 
@@ -150,14 +150,19 @@ def store_of(checkpoint: Path) -> Store:
     return Store.open(folder)
 
 
-def language_model_of(sae: SAE, device: str = "auto") -> LanguageModel:
-    """The language model whose activations this SAE reads, by the name its checkpoint holds. Raises CheckpointError."""
+def model_name_of(sae: SAE) -> str:
+    """The name of the language model whose activations this SAE reads. Raises CheckpointError where none is held."""
     if "model_name" not in sae.metadata:
         raise CheckpointError(
             "the checkpoint does not say which language model its SAE reads.\n"
             "  fix:   if it was imported, import it again with --model NAME"
         )
-    return LanguageModel.load(str(sae.metadata["model_name"]), device=device)
+    return str(sae.metadata["model_name"])
+
+
+def language_model_of(sae: SAE, device: str = "auto") -> LanguageModel:
+    """The language model whose activations this SAE reads. Raises CheckpointError where its name is not known."""
+    return LanguageModel.load(model_name_of(sae), device=device)
 
 
 def means_of(index: Index, features: Sequence[int], mode: str) -> Float[Tensor, "features"] | None:

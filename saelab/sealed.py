@@ -15,19 +15,10 @@ from saelab.atomic import write_bytes
 KEY = b'\n "seal": '
 
 
-class Altered(ValueError):
-    """The file is not byte for byte the one that was written."""
-
-
 def write(path: Path, values: Mapping[str, Any]) -> None:
     """Put `values` at `path`. Raises DiskFull, nothing left behind, when it does not fit."""
-    write_bytes(path, seal(values))
-
-
-def seal(values: Mapping[str, Any]) -> bytes:
-    """The content of the file."""
     body = json.dumps(dict(values), indent=1, allow_nan=False)[:-2].encode() + b"," if values else b"{"
-    return body + _end(body)
+    write_bytes(path, body + _end(body))
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -35,11 +26,7 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises FileNotFoundError, and ValueError for what is no JSON object or was altered.
     """
-    return unseal(path.read_bytes())
-
-
-def unseal(content: bytes) -> dict[str, Any]:
-    """The object that `content` holds, without its checksum. Raises ValueError as `read` does."""
+    content = path.read_bytes()
     try:
         values = json.loads(content)
     except RecursionError:
@@ -47,7 +34,7 @@ def unseal(content: bytes) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"an object was expected, not {type(values).__name__}")
     if "seal" in values and not _whole(content):
-        raise Altered("it was altered since saelab wrote it (who did so on purpose takes the line `seal` out)")
+        raise ValueError("it was altered since saelab wrote it (who did so on purpose takes the line `seal` out)")
     return {key: value for key, value in values.items() if key != "seal"}
 
 

@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 
 from saelab.app.widgets.links import STRONGEST
+from saelab.contracts import NAME
 
 Key = tuple[str, int]  # name of the SAE, feature
-_FEATURE = r"(?:([A-Za-z0-9][A-Za-z0-9._-]{0,99})@)?([0-9]{1,9})"
+_FEATURE = rf"(?:({NAME.pattern})@)?([0-9]{{1,9}})"
 _STRENGTH = r"(-?[0-9]{1,4}(?:\.[0-9]{1,6})?)"
 
 

@@ -1,6 +1,6 @@
 """Run evaluations on checkpoints, keep what they find beside the weights, and labels where the index shows them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from saelab.evals.subject import Explanations
 from saelab.explain.detection import explanations
 from saelab.features import write_labels
 from saelab.lm import LanguageModel
-from saelab.runs import index_folder, index_if_any, keep_evaluation, store_of
+from saelab.runs import index_folder, index_if_any, keep_evaluation, model_name_of, store_of
 from saelab.sae import SAE
 from saelab.store import Store
 
@@ -51,13 +51,17 @@ def evaluate(
         subject = Subject(
             sae=sae,
             name=path.resolve().name,
-            open_lm=partial(model, str(sae.metadata.get("model_name"))),
+            open_lm=partial(_opened, model, sae),
             open_store=partial(Store.open, store) if store else partial(store_of, path),
             explain=partial(_explanations, path, store),
             others=[(other.resolve().name, each) for other, each in loaded if other != path],
         )
         found.append(_measured(path, subject, tuple(EVALS) if every else tuple(names) or SHORT, every, progress))
     return found
+
+
+def _opened(model: Callable[[str], LanguageModel], sae: SAE) -> LanguageModel:
+    return model(model_name_of(sae))
 
 
 def _explanations(
@@ -77,12 +81,8 @@ def _measured(path: Path, subject: Subject, names: Sequence[str], every: bool, p
         progress.note(f"{subject.name}: {name} ({number} of {len(names)})")
         try:
             result = EVALS[name].run(subject, EVALS[name].Config(), progress)
-        except (
-            EvalError,
-            CheckpointError,
-            FeatureIndexError,
-        ) as error:  # this checkpoint or its text cannot be asked that
-            if not every:
+        except (EvalError, CheckpointError, FeatureIndexError) as error:
+            if not every:  # else: this checkpoint, or its text, cannot be asked that
                 raise
             measured.skipped[name] = str(error).splitlines()[0]
             progress.note(f"{name} is left out: {measured.skipped[name]}")

@@ -21,7 +21,7 @@ from torch import Tensor
 from saelab.config import Settings
 from saelab.contracts import Progress, Silent
 from saelab.evals import fidelity
-from saelab.evals.subject import Figure, Subject
+from saelab.evals.subject import Figure, Subject, explained
 from saelab.metrics import density, max_cosine
 
 NEEDS = ("model", "text")
@@ -77,7 +77,7 @@ class Result:
 
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, float | None, str]]]:
         """Column names and rows."""
-        return ("metric", "value", "what it is"), [(f.metric, f.value, METRICS[f.metric]) for f in self.figures()]
+        return explained(self.figures(), METRICS)
 
     def summary(self) -> list[str]:
         """The lines to read when there is time for no more."""

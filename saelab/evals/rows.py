@@ -80,15 +80,16 @@ def read_rows(checkpoint: Path) -> list[Row]:
 
 
 def problems(checkpoint: Path) -> list[str]:
-    """What is wrong with the parquet beside results.json, whose own seal others check; nothing when it is whole."""
+    """What is wrong with a checkpoint's evaluations, one line each; nothing when they are whole."""
+    found = [line for path in sorted(checkpoint.glob("evals/*.json")) for line in sealed.problems(path)]
     try:
         files = sealed.read(checkpoint / "evals" / JSON).get("files", {})
     except (FileNotFoundError, ValueError):
-        return []
+        return found
     paths = {checkpoint / "evals" / name: known for name, known in files.items()}
     lost = [f"{path} is missing" for path in paths if not path.is_file()]
     altered = [path for path, known in paths.items() if path.is_file() and sealed.digest(path) != known]
-    return [*lost, *(f"{path} is not the file that {JSON} was written with" for path in altered)]
+    return [*found, *lost, *(f"{path} is not the file that {JSON} was written with" for path in altered)]
 
 
 class Results:

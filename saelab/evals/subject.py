@@ -4,7 +4,7 @@ A Subject opens the language model and the store when an evaluation first asks f
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -45,6 +45,13 @@ class Figure:
     def __post_init__(self) -> None:
         if self.value is not None and not math.isfinite(self.value):
             object.__setattr__(self, "value", None)
+
+
+def explained(
+    figures: Sequence[Figure], metrics: Mapping[str, str]
+) -> tuple[tuple[str, ...], list[tuple[str, float | None, str]]]:
+    """Column names and rows of a table of figures, each beside what it is."""
+    return ("metric", "value", "what it is"), [(one.metric, one.value, metrics[one.metric]) for one in figures]
 
 
 @dataclass(frozen=True, eq=False)

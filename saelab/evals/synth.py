@@ -12,7 +12,7 @@ from pydantic import Field
 from saelab.config import Settings
 from saelab.contracts import Progress, Silent
 from saelab.errors import EvalSkipped
-from saelab.evals.subject import Figure, Subject
+from saelab.evals.subject import Figure, Subject, explained
 from saelab.sae import SAE
 from saelab.synthetic import Bed, Scores, bed, score
 
@@ -56,7 +56,7 @@ class Result:
 
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, float | None, str]]]:
         """Column names and rows."""
-        return ("metric", "value", "what it is"), [(f.metric, f.value, METRICS[f.metric]) for f in self.figures()]
+        return explained(self.figures(), METRICS)
 
     def summary(self) -> list[str]:
         """The lines to read when there is time for no more."""

@@ -2,16 +2,14 @@
 
 import filecmp
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from saelab.contracts import NAME
 from saelab.errors import FormatError
-
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def made_whole(out: Path) -> Iterator[Path]:
     Raises FormatError where `out` has a name that not every system can hold, or exists and holds something else; with
     the same files in it, it stays as it is.
     """
-    if not NAME.match(out.name):
+    if not NAME.fullmatch(out.name):
         raise FormatError(
             f"{out.name!r} is no name for a folder here: letters, digits, '.', '_' and '-', at most 100, "
             "the first a letter or digit."

@@ -4,9 +4,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from saelab.contracts import Progress, Silent, canonical_site
+from saelab.contracts import NAME, Progress, Silent, canonical_site
 from saelab.errors import FormatError
-from saelab.interop.converted import NAME, Converted, One, made_whole
+from saelab.interop.converted import Converted, One, made_whole
 from saelab.interop.files import digest
 from saelab.interop.format import Format
 from saelab.interop.formats import FORMATS
@@ -72,7 +72,7 @@ def _check_names(saes: list[Found], path: Path) -> None:
         saes[0].name = ""
         return
     for name, count in Counter(found.name for found in saes).items():
-        if count > 1 or not NAME.match(name):
+        if count > 1 or not NAME.fullmatch(name):
             raise FormatError(
                 f"{path} holds an SAE called {name!r}{' twice' if count > 1 else ''}, which is no name for a folder.\n"
                 "  fix:   import it by its own path"

@@ -6,7 +6,6 @@ Strengths count in units of each feature's maximum in the index of its checkpoin
 """
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,12 +13,12 @@ from pprint import pformat
 from typing import Any
 
 from saelab.atomic import write_json
+from saelab.contracts import NAME
 from saelab.errors import InterventionError
 from saelab.intervene.request import SteerRequest
 from saelab.intervene.steer import Steer
 
 FORMAT = 1
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 LARGEST = 1_000_000  # bytes of a recipe that are read
 
 

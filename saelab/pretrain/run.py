@@ -1,6 +1,5 @@
 """`saelab pretrain`: from text to a language model in Hugging Face layout."""
 
-import json
 import math
 import platform
 from dataclasses import asdict, dataclass
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from saelab.atomic import write_json
 from saelab.config import write_yaml
 from saelab.contracts import Progress, Silent
 from saelab.corpora import open_corpus
@@ -123,4 +123,4 @@ def _export(cfg: PretrainConfig, training: Training, tokenizer: PreTrainedTokeni
     training.model.half().save_pretrained(cfg.out)
     tokenizer.save_pretrained(cfg.out)
     write_yaml(cfg.out / "recipe.yaml", cfg)
-    (cfg.out / "training.json").write_text(json.dumps(asdict(result), indent=2) + "\n")
+    write_json(cfg.out / "training.json", asdict(result))

@@ -8,7 +8,6 @@
 Nothing here holds a time, a path or a host: the same request gives the same bits anywhere.
 """
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -18,6 +17,7 @@ from pydantic import Field, ValidationError, model_serializer
 
 from saelab import sealed
 from saelab.config import Settings, content_hash
+from saelab.contracts import NAME
 from saelab.errors import StoreError
 
 FORMAT: Literal[1] = 1
@@ -30,7 +30,6 @@ DTYPES: dict[str, torch.dtype] = {
 }
 META_BYTES = 20  # of a row beside its activations: doc, pos, ctx, token, norm
 GRADIENT = ".gradient"  # behind a site's name: the column of gradients beside its rows
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class SiteInfo(Settings):
@@ -115,7 +114,7 @@ def read_json(model: type[S], path: Path) -> S:
 
 def safe_name(text: str) -> str:
     """`text`, when it can be a folder's name inside the store and nothing else. Raises StoreError otherwise."""
-    if not _NAME.fullmatch(text) or ".." in text:
+    if not NAME.fullmatch(text) or ".." in text:
         raise StoreError(
             f"{text!r} cannot name a folder: up to 100 letters, digits, '.', '_' and '-', no '..', no slash."
         )

@@ -16,7 +16,6 @@ def problems(folder: Path) -> list[str]:
     What a training that goes on has written since its last save is not looked at.
     """
     ours = [folder / RECORD, folder / "state" / MARKER, folder / CACHE, folder / SCALES]
-    ours += sorted(folder.glob("evals/*.json"))
     found = [line for path in ours if path.is_file() for line in sealed.problems(path)]
     return [*found, *_of_listed(folder), *problems_of_state(folder / "state")]
 

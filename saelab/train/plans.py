@@ -1,6 +1,5 @@
 """From settings to what will be trained: everything derived and everything checked, before anything is written."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 
 from saelab.config import settings
+from saelab.contracts import NAME
 from saelab.errors import ConfigError, StoreError, StoreMismatch
 from saelab.sae import MODELS, SAEConfig, sae_config
 from saelab.store import gradient_of
@@ -20,7 +20,6 @@ from saelab.train.sequences import sequence_settings
 from saelab.train.sites import JOINER, choose_sites, layer_settings, listed, over_sites
 from saelab.train.start import continued
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 NEUTRAL = {"store", "out", "name", "save_minutes", "keep"}  # settings that do not change what comes out
 
 

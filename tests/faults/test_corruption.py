@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 from places import call
 
+from saelab import sealed
+from saelab.errors import SaelabError
 from saelab.runs import verify_all
 
+DATA = Path(__file__).resolve().parents[2] / "data"
 FLIPS = 4  # of each file, beside a cut and an emptied one
 
 
@@ -57,3 +60,21 @@ def test_one_damaged_artefact_does_not_hide_another(run, capsys):
     for name in ("manifest.json", "cfg.json", "CURRENT"):
         assert name in said.out + said.err
     assert "Traceback" not in said.out + said.err
+
+
+def test_a_training_that_has_not_ended_is_looked_at_too(run):
+    training = run / "sae/small"
+    for path in training.iterdir():
+        if path.is_file() and path.name not in ("metrics.jsonl", "training.json"):
+            path.unlink()
+    record = sealed.read(training / "training.json")
+    sealed.write(training / "training.json", {**record, "finished": False, "files": {}})
+    assert found(training) == []
+    state = next((training / "state").glob("step-*"))
+    state.write_bytes(state.read_bytes()[:-1])
+    assert [state.name in line for line in found(training)] == [True]
+
+
+def test_a_language_model_is_no_artefact():
+    with pytest.raises(SaelabError, match="holds no store, checkpoint or index"):
+        verify_all(DATA / "pico")
