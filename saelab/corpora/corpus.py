@@ -28,7 +28,7 @@ class Corpus(Protocol):
 
 
 def split_documents(corpus: Corpus, split: str) -> Iterator[Document]:
-    """The documents of `split`: "train", "heldout" (a share chosen by the hash of the name) or "all"."""
+    """The documents of `split`: "train", "heldout" (a share that `Document.heldout` chooses) or "all"."""
     if split not in SPLITS:
         raise ConfigError(f"{split!r} is not a split. Splits are: {', '.join(SPLITS)}.")
     return (d for d in corpus.documents() if split == "all" or d.heldout == (split == "heldout"))

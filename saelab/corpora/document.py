@@ -8,6 +8,7 @@ from typing import Any
 from saelab.errors import CorpusError
 
 HELDOUT_SHARE = 0.05
+HELDOUT_BY = "text"  # part of what names a corpus: under another rule its held-out documents were trained on
 
 
 @dataclass(frozen=True)
@@ -15,11 +16,14 @@ class Document:
     """A text that is never mixed with another. `name` is unique within its corpus.
 
     A conversation also has `turns`, (role, content) one by one; its text is the contents, blank lines between them.
+    `key` decides whether it is held out. Without one the text does: copies of a text then fall on the same side, and
+    a corpus that is moved or given in another order is split as before.
     """
 
     name: str
     text: str
     turns: tuple[tuple[str, str], ...] = ()
+    key: str = ""
 
     @classmethod
     def of(cls, name: str, value: Any, column: str, where: str) -> "Document":
@@ -36,13 +40,18 @@ class Document:
 
     @property
     def heldout(self) -> bool:
-        """Whether this document is kept from all training. A function of the name alone."""
-        return name_hash(self.name) < HELDOUT_SHARE * 2**64
+        """Whether this document is kept from all training."""
+        return self.hash < HELDOUT_SHARE * 2**64
+
+    @property
+    def hash(self) -> int:
+        """64 bits, a function of its key or text alone."""
+        return hash64(self.key or self.text)
 
 
-def name_hash(name: str) -> int:
-    """A 64-bit hash of a document's name that is the same on every machine and in every run."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+def hash64(text: str) -> int:
+    """A 64-bit hash that is the same on every machine and in every run."""
+    return int.from_bytes(hashlib.sha256(text.encode(errors="surrogatepass")).digest()[:8], "big")
 
 
 def _is_turn(value: Any) -> bool:

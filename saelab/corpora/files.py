@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from saelab.config import Settings, content_hash
-from saelab.corpora.document import Document
+from saelab.corpora.document import HELDOUT_BY, Document
 from saelab.errors import CorpusError
 
 LARGEST_LINE = 64 * 2**20  # bytes of one .jsonl line: beyond it the file is no .jsonl, or no list of documents
@@ -63,7 +63,7 @@ class LocalFiles:
 
     def fingerprint(self) -> str:
         """Names these files by their paths and every byte in them."""
-        return content_hash([self.cfg.column, [[str(path), _sha256(path)] for path in self.files()]])
+        return content_hash([HELDOUT_BY, self.cfg.column, [[str(path), _sha256(path)] for path in self.files()]])
 
 
 def _expand(entry: str) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from saelab.config import Settings, content_hash
-from saelab.corpora.document import Document
+from saelab.corpora.document import HELDOUT_BY, Document
 from saelab.errors import CorpusError
 
 SAMPLE = 32  # documents that the fingerprint reads
@@ -51,7 +51,7 @@ class HubDataset:
     def fingerprint(self) -> str:
         """Names the settings and the first documents. Later rows are not read: pin `revision` to hold those too."""
         first = [[d.name, content_hash(d.text)] for _, d in zip(range(SAMPLE), self.documents(), strict=False)]
-        return content_hash([self.cfg.model_dump(mode="json"), first])
+        return content_hash([HELDOUT_BY, self.cfg.model_dump(mode="json"), first])
 
     def _rows(self) -> Iterator[dict[str, Any]]:
         from datasets import load_dataset

@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import Field
 
 from saelab.config import Settings, content_hash
-from saelab.corpora.document import Document, name_hash
+from saelab.corpora.document import Document, hash64
 
 NOT_LIBRARY = {"site-packages", "dist-packages", "__pycache__", "lib-dynload"}
 TESTS = {"test", "tests", "idle_test"}
@@ -38,10 +38,10 @@ class PythonStdlib:
 
     def documents(self) -> Iterator[Document]:
         """Every module's source, ordered by the hash of its name; a module that does not decode is left out."""
-        for name, path in sorted(self._modules(), key=lambda item: name_hash(item[0])):
+        for name, path in sorted(self._modules(), key=lambda item: hash64(item[0])):
             text = _source(path)
             if text.strip():
-                yield Document(name, text)
+                yield Document(name, text, key=name)  # a module is on the same side in every version of Python
 
     def fingerprint(self) -> str:
         """Names this exact text: it changes with the Python version and with the settings."""

@@ -54,7 +54,7 @@ def heldout_corpus(store: Store, progress: Progress) -> tuple[HarvestConfig, Cor
     if corpus.fingerprint() != store.corpus["fingerprint"]:
         progress.note(
             f"the {cfg.corpus.kind} corpus is not the text that {store.path} was harvested from (another version?): "
-            "its held-out documents are measured as they are now"
+            "its held-out documents are measured as they are now, and changed ones may have been trained on before"
         )
     return cfg, corpus
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from saelab.contracts import Progress
 from saelab.corpora import Context, Document, contexts, split_documents
-from saelab.corpora.document import name_hash
+from saelab.corpora.document import hash64
 from saelab.errors import EvalError
 from saelab.evals.heldout import heldout_corpus
 from saelab.evals.labels import NotPython, anchors, mark
@@ -97,7 +97,7 @@ def _labelled(lm: LanguageModel, document: Document, length: int, per_document: 
 
 def halves(documents: list[Labelled]) -> tuple[list[Labelled], list[Labelled]]:
     """Every other document in the order of the names' hashes: as many in one half as in the other."""
-    ordered = sorted(documents, key=lambda document: name_hash(document.name))
+    ordered = sorted(documents, key=lambda document: hash64(document.name))
     return ordered[::2], ordered[1::2]
 
 

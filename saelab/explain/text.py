@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Int
 
-from saelab.corpora.document import name_hash
+from saelab.corpora.document import hash64
 from saelab.errors import EvalError
 from saelab.features import Index
 from saelab.signs import quoted
@@ -58,5 +58,5 @@ def read_text(store: Store, index: Index, most: int) -> Text:
 
 def halved(names: dict[int, str]) -> dict[int, bool]:
     """Whether each document is in half B: every other one in the order of the hashes of their names."""
-    ordered = sorted(names, key=lambda number: (name_hash(names[number]), number))
+    ordered = sorted(names, key=lambda number: (hash64(names[number]), number))
     return {number: bool(place % 2) for place, number in enumerate(ordered)}

@@ -10,6 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from saelab.corpora import Context
+from saelab.errors import ModelError
 from saelab.harvest.plan import ShardPlan
 from saelab.lm import LanguageModel
 from saelab.store import gradient_of
@@ -22,7 +23,7 @@ def shard_activations(
     """{site: rows [rows, d] in `dtype`, on the CPU}, in the order of the plan; with `gradients`, those as well.
 
     Contexts of like length run together, which wastes little on padding; batches never leave the shard, so a
-    shard made again after a crash is the same to the bit.
+    shard made again after a crash is the same to the bit. Raises ModelError for rows that are no numbers.
     """
     out = {site: torch.empty(plan.rows, lm.d_site(site), dtype=DTYPES[dtype]) for site in sites}
     if gradients:
@@ -38,7 +39,25 @@ def shard_activations(
         cells = cells.to(lm.device)
         for name, into in out.items():
             into[rows] = found[name].flatten(0, 1).index_select(0, cells).to(into.dtype).cpu()
+    for name, rows in out.items():
+        _require_numbers(lm, plan, name, rows)
     return out
+
+
+def _require_numbers(lm: LanguageModel, plan: ShardPlan, name: str, rows: Tensor) -> None:
+    """Raise ModelError where a row holds an infinite value or NaN: one such row ends every training on the store."""
+    if rows.isfinite().all():
+        return
+    bad = (~rows.isfinite().all(dim=1)).nonzero().flatten()
+    context = plan.contexts[int(plan.of[bad[0]])]
+    token = context.ids[int(plan.at[bad[0]])]
+    of = "float16 ends at 65,504: set dtype: bfloat16" if rows.dtype == torch.float16 else "set compute_dtype: float32"
+    raise ModelError(
+        f"{lm.name} gives values that are no numbers (infinite or NaN) at {name}: in {len(bad):,} of {len(rows):,} "
+        f"rows of shard {plan.number}, first for the token {lm.decode([token])!r} at place {int(plan.at[bad[0]])} of a "
+        f"context of {len(context.ids)}.\n"
+        f"  fix:   {of}; if it is that already, look at the model's weights"
+    )
 
 
 def of_pass(

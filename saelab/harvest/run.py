@@ -116,7 +116,7 @@ class Harvest:
         if split == "train" and rows == 0:
             raise CorpusError(
                 f"the corpus has no {split} text: every document is held out, empty, or shorter than two tokens.\n"
-                f"  fix:   more documents (one in twenty is held out, by its name)"
+                f"  fix:   more documents (one in twenty is held out, by a hash)"
             )
         if rows < wanted:
             self.progress.note(f"the corpus ends after {rows:,} of the {wanted:,} {split} tokens asked for")

@@ -40,8 +40,8 @@ class Pretrained:
 def pretrain(cfg: PretrainConfig, progress: Progress | None = None) -> Pretrained:
     """Train the tokenizer and the model that `cfg` describes; go on where an earlier call stopped.
 
-    Whole documents are held out, by the hash of their names. Raises CorpusError when nothing is left to train
-    on or to measure with.
+    Whole documents are held out (`Document.heldout`). Raises CorpusError when nothing is left to train on or to
+    measure with.
     """
     progress = progress or Silent()
     documents = list(open_corpus(cfg.corpus).documents())
@@ -50,7 +50,7 @@ def pretrain(cfg: PretrainConfig, progress: Progress | None = None) -> Pretraine
     if not train or not heldout:
         raise CorpusError(
             f"the corpus has {len(train)} documents to train on and {len(heldout)} held out; both are needed. "
-            "Names decide (one in twenty is held out): give more documents."
+            "One in twenty is held out, by a hash: give more documents."
         )
     cfg.out.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(cfg, train)

@@ -1,3 +1,4 @@
+import json
 import sys
 
 import pytest
@@ -13,6 +14,7 @@ from saelab.corpora import (
     open_corpus,
     split_documents,
 )
+from saelab.corpora.files import LocalFiles
 from saelab.errors import ConfigError
 
 
@@ -25,7 +27,7 @@ class Letters:
     cfg = PythonStdlibConfig()
 
     def documents(self):
-        return (Document(f"document {i}", "text") for i in range(400))
+        return (Document(f"document {i}", f"text {i}") for i in range(400))
 
     def fingerprint(self):
         return "letters"
@@ -53,6 +55,33 @@ def test_train_and_heldout_together_are_all_documents_and_share_none():
     train, heldout, every = (list(split_documents(Letters(), split)) for split in ("train", "heldout", "all"))
     assert sorted(d.name for d in train + heldout) == sorted(d.name for d in every)
     assert 5 < len(heldout) < 40  # about a twentieth of 400
+
+
+def test_a_text_is_on_the_same_side_wherever_it_lies(tmp_path):
+    sides = []
+    for folder in ("here", "elsewhere/deep"):
+        (tmp_path / folder).mkdir(parents=True)
+        for n in range(200):
+            (tmp_path / folder / f"{n}.txt").write_text(f"text {n}")
+        corpus = LocalFiles(FilesConfig(paths=[str(tmp_path / folder)]))
+        sides.append({d.text for d in split_documents(corpus, "heldout")})
+    assert sides[0] == sides[1]
+    assert 2 <= len(sides[0]) <= 20
+
+
+def test_copies_of_a_text_are_on_the_same_side(tmp_path):
+    rows = [json.dumps({"text": f"text {n}"}) for n in range(100)]
+    (tmp_path / "rows.jsonl").write_text("\n".join([*rows, *rows]))
+    corpus = LocalFiles(FilesConfig(paths=[str(tmp_path / "rows.jsonl")]))
+    train, heldout = ({d.text for d in split_documents(corpus, split)} for split in ("train", "heldout"))
+    assert heldout
+    assert not train & heldout
+
+
+def test_a_module_is_on_the_side_its_name_says_whatever_its_text():
+    assert Document("m", "a", key="m").heldout == Document("m", "b", key="m").heldout
+    module = next(PythonStdlib(PythonStdlibConfig()).documents())
+    assert module.key == module.name
 
 
 def test_an_unknown_split_is_refused():

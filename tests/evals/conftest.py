@@ -27,15 +27,14 @@ def lm(tiny_lm_dir) -> LanguageModel:
 
 
 def write_documents(folder: Path, text: str, heldout: int = 6) -> None:
-    """Files of `text`, `heldout` of which are held out by their name, and six that are not."""
+    """Files of `text`, `heldout` of which are held out, and six that are not."""
     folder.mkdir()
     left = {True: heldout, False: 6}
     for n in range(2000):
-        path = folder / f"m{n}.txt"
-        is_heldout = Document(str(path), "").heldout
-        if left[is_heldout]:
-            left[is_heldout] -= 1
-            path.write_text(text.format(n=n), encoding="utf-8")
+        document = Document(f"m{n}.txt", text.format(n=n))
+        if left[document.heldout]:
+            left[document.heldout] -= 1
+            (folder / document.name).write_text(document.text, encoding="utf-8")
 
 
 @pytest.fixture(scope="session")

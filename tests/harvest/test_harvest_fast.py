@@ -112,8 +112,16 @@ def test_an_older_store_answers_a_request_without_the_newer_settings():
 
 def test_conversations_go_through_the_template_turn_by_turn(lm, tmp_path, tiny_lm_dir, monkeypatch):
     monkeypatch.setattr(lm.tokenizer, "chat_template", TEMPLATE)
-    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]
-    values = [turns, "why", [*turns, turns[0]]] * 150
+    values, rendered = [], set()
+    for n in range(150):
+        turns = [{"role": "user", "content": f"hi{n}"}, {"role": "assistant", "content": "yes"}]
+        values += [turns, f"why{n}", [*turns, {"role": "user", "content": "hi"}]]
+        texts = (
+            f"<user>hi{n}<assistant>yes",
+            f"<user>why{n}<assistant>",
+            f"<user>hi{n}<assistant>yes<user>hi<assistant>",
+        )
+        rendered |= {text[:31] for text in texts}
     file = tmp_path / "chat.jsonl"
     file.write_text("".join(json.dumps({"messages": value}) + "\n" for value in values))
     corpus = {"kind": "files", "paths": [str(file)], "column": "messages"}
@@ -123,10 +131,9 @@ def test_conversations_go_through_the_template_turn_by_turn(lm, tmp_path, tiny_l
     for doc, token in zip(table["doc"].to_pylist(), table["token"].to_pylist(), strict=True):
         texts.setdefault(doc, []).append(token)
     found = {lm.decode(ids) for ids in list(texts.values())[:-1]}
-    rendered = ("<user>hi<assistant>yes", "<user>why<assistant>", "<user>hi<assistant>yes<user>hi<assistant>")
-    assert found == {text[:31] for text in rendered}
+    assert len(found) > 10 and found <= rendered
     (batch, *_) = heldout_tokens(lm, store, 100, 4, Heard())  # evaluations see the same text
-    assert lm.decode(batch.ids[0][batch.counted[0]]) in found
+    assert lm.decode(batch.ids[0][batch.counted[0]]) in rendered - found
 
 
 def test_a_template_that_refuses_a_conversation_is_one_message(lm, monkeypatch):

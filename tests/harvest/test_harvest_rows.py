@@ -9,7 +9,7 @@ import torch
 from saelab import atomic
 from saelab.config import settings
 from saelab.corpora import Context, open_corpus, split_documents
-from saelab.errors import ConfigError, CorpusError, DiskFull, SiteError, StoreMismatch
+from saelab.errors import ConfigError, CorpusError, DiskFull, ModelError, SiteError, StoreMismatch
 from saelab.harvest import HarvestConfig, estimate, harvest
 from saelab.harvest.forward import padded_batches
 from saelab.harvest.plan import plan_shard
@@ -261,3 +261,23 @@ def test_the_store_knows_what_it_was_made_from(tmp_path, corpus):
     assert not {"out", "device"} & set(store.config)
     assert store.corpus["licence"]
     assert dataclasses.is_dataclass(estimate(config(corpus, tmp_path / "s"), CountingLM()))
+
+
+class Overflowing(CountingLM):
+    """Beyond every number at the letter c."""
+
+    def decode(self, ids):
+        return bytes(ids).decode()
+
+    def activations(self, ids, at):
+        return {
+            site: rows * (1 + 1e38 * (ids == ord("c")))[..., None]
+            for site, rows in super().activations(ids, at).items()
+        }
+
+
+@pytest.mark.parametrize(("dtype", "way_out"), [("float16", "dtype: bfloat16"), ("float32", "compute_dtype")])
+def test_rows_that_are_no_numbers_end_the_harvest_where_they_arise(tmp_path, corpus, dtype, way_out):
+    with pytest.raises(ModelError, match=r"no numbers.*at blocks.0.hook_resid_post.*'c' at place 3.*\n.*" + way_out):
+        harvest(config(corpus, tmp_path / "s", dtype=dtype), lm=Overflowing())
+    assert not list((tmp_path / "s").rglob("*.parquet"))

@@ -28,7 +28,7 @@ def tiny(out: Path, **changes) -> PretrainConfig:
 
 @pytest.fixture
 def corpus(tmp_path: Path) -> dict[str, object]:
-    for i in range(40):  # one name in twenty is held out
+    for i in range(40):  # one in twenty is held out
         (tmp_path / f"{i}.txt").write_text(f"def f{i}(x):\n    return x + {i}\n" * 4)
     return {"kind": "files", "paths": [str(tmp_path)]}
 
