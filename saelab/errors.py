@@ -42,7 +42,11 @@ class DiskFull(SaelabError):
 
 
 class TrainError(SaelabError):
-    """Training that cannot go on: a loss that is no longer a number."""
+    """Training that cannot go on: rows that are no numbers, too little memory."""
+
+
+class Diverged(TrainError):
+    """One SAE whose loss or weights are no longer numbers; others of the same pass go on."""
 
 
 class Interrupted(SaelabError):

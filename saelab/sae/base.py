@@ -135,6 +135,14 @@ class SAE(nn.Module, ABC):
     def loss_terms(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Weighted terms whose sum is minimised. While training this also counts which features fired."""
 
+    @property
+    def rows_apart(self) -> bool:
+        """Whether a step's loss is the mean of what each of its rows costs by itself, AuxK apart.
+
+        A step can then be taken in pieces. False: something is chosen, weighed or learnt over the whole batch.
+        """
+        return False
+
     def encode(self, x: Float[Tensor, "batch d_in"]) -> Float[Tensor, "batch d_sae"]:
         """Activations of all features, dense."""
         return self.sparse(x).dense()

@@ -43,6 +43,11 @@ class Optimiser:
         with deferring(self._deferred.derived) as self._deferred:
             yield
 
+    def forget(self) -> None:
+        """Drop the gradients of a pass that broke off."""
+        self.adam.zero_grad(set_to_none=True)
+        self._deferred = Deferred(self._deferred.derived)
+
     def step(self, rate: float, number: int) -> None:
         """The step number `number`, counted from 0, at learning rate `rate`; gradients are gone afterwards."""
         for group in self.adam.param_groups:

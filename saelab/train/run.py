@@ -45,7 +45,10 @@ class TrainResult:
 
 
 def train(cfg: TrainConfig, progress: Progress | None = None, source: RowSource | None = None) -> list[TrainResult]:
-    """Train every SAE of `cfg` in one pass over the rows of `source`, by default those of `cfg.store`."""
+    """Train every SAE of `cfg` in one pass over the rows of `source`, by default those of `cfg.store`.
+
+    Raises TrainError for SAEs that diverged, when the others are done.
+    """
     keep_freed_memory()
     started, source = time.monotonic(), over_sites(cfg, source or rows_of(cfg))
     wanted = plans(cfg, source)
@@ -71,15 +74,18 @@ def _train_alone(unfinished: Sequence[Plan], source: RowSource, progress: Progre
     try:
         folders, starts = [p.folder for p in unfinished], [p.train.start_from for p in unfinished]
         source = in_units(source, unfinished[0].sites, folders, starts)
-        trainees = _trainees(unfinished, source)
+        trainees = _trainees(unfinished, source, progress)
         look = _looker(source, unfinished[0], progress)
     except BaseException:
         for plan in unfinished:
             abandon(plan)
         raise
-    Pass(trainees, source, progress).run(partial(_look, source, look))
-    for trainee in trainees:
+    rows = Pass(trainees, source, progress)
+    rows.run(partial(_look, source, look))
+    for trainee in rows.trainees:
         finish(trainee, about_sites(source, trainee.plan.site, trainee.plan.target))
+    if rows.diverged:
+        raise TrainError("\n".join(str(error) for error in rows.diverged))
 
 
 def _look(source: RowSource, look: Callable[[Trainee], Figures | None], trainee: Trainee) -> None:
@@ -89,11 +95,11 @@ def _look(source: RowSource, look: Callable[[Trainee], Figures | None], trainee:
         keep(trainee, figures, about_sites(source, trainee.plan.site, trainee.plan.target))
 
 
-def _trainees(unfinished: Sequence[Plan], source: RowSource) -> list[Trainee]:
+def _trainees(unfinished: Sequence[Plan], source: RowSource, progress: Progress) -> list[Trainee]:
     """Each where an earlier call left it."""
     first = unfinished[0]
     normalisation = normalisation_of(source, first.sites, [plan.folder for plan in unfinished], first.train.device)
-    trainees = [Trainee(plan, normalisation) for plan in unfinished]
+    trainees = [Trainee(plan, normalisation, progress) for plan in unfinished]
     for trainee in trainees:
         trainee.resume()
     initialise(trainees, source)

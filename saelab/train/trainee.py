@@ -1,19 +1,20 @@
 """One SAE in training: what a step does, and what must be kept so that the next one can be done another day."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from saelab.contracts import Batch
-from saelab.errors import TrainError
+from saelab.contracts import Batch, Progress, Silent
+from saelab.errors import Diverged
 from saelab.kernels.backend import backend
 from saelab.process import reseed
 from saelab.sae import MODELS, SAE
 from saelab.train.end_to_end import Contexts, end_to_end_terms
 from saelab.train.evaluate import Figures, evaluate
+from saelab.train.memory import Pieces
 from saelab.train.metrics_log import MetricsLog
 from saelab.train.normalise import Normalisation
 from saelab.train.optimise import Optimiser
@@ -29,7 +30,7 @@ class Trainee:
     same alone, beside others, and after an interruption.
     """
 
-    def __init__(self, plan: Plan, normalisation: Normalisation) -> None:
+    def __init__(self, plan: Plan, normalisation: Normalisation, progress: Progress | None = None) -> None:
         self.plan, self.cfg, self.normalisation = plan, plan.train, normalisation
         self.steps, self.step, self._saved = plan.train.steps, 0, -1
         torch.manual_seed(self.cfg.seed)
@@ -39,6 +40,7 @@ class Trainee:
         self.optimiser = Optimiser(self.sae, self.cfg)
         self.log = MetricsLog(plan.folder / "metrics.jsonl")
         self._sound = torch.ones((), dtype=torch.bool, device=self.cfg.device)
+        self._pieces = Pieces(plan.name, self.sae, (progress or Silent()).note)
 
     @property
     def finished(self) -> bool:
@@ -61,14 +63,21 @@ class Trainee:
 
     def descend(self, batch: Batch, contexts: Contexts | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """One step of the optimiser: the loss and its terms before it. `contexts`: what the batch stands in."""
-        reseed(self.cfg.seed * 1_000_003 + self.step + 1, self.cfg.device)
-        with self.optimiser.gradients(), keeping(self.sae, self._k()):
-            terms = self._terms(batch, contexts)
-            loss = torch.stack(list(terms.values())).sum()
-            loss.backward()
+        terms = self._pieces.gradients(batch, partial(self._backward, contexts), self.optimiser.forget)
         self.optimiser.step(self._rate(), self.step)
         self.step += 1
-        return loss.detach(), terms
+        return torch.stack(list(terms.values())).sum(), terms
+
+    def _backward(self, contexts: Contexts | None, pieces: Sequence[tuple[Batch, float]]) -> dict[str, Tensor]:
+        """Gradients of the loss on the pieces of a batch, each with its share of the rows; the terms of the whole."""
+        reseed(self.cfg.seed * 1_000_003 + self.step + 1, self.cfg.device)
+        found: dict[str, Tensor] = {}
+        with self.optimiser.gradients(), keeping(self.sae, self._k()):
+            for piece, share in pieces:
+                terms = self._terms(piece, contexts)
+                (share * torch.stack(list(terms.values())).sum()).backward()
+                found = {name: found.get(name, 0) + share * term.detach() for name, term in terms.items()}
+        return found
 
     def _terms(self, batch: Batch, contexts: Contexts | None) -> dict[str, Tensor]:
         terms = self.sae.loss_terms(batch, self.step)
@@ -87,20 +96,26 @@ class Trainee:
         return None if first is None else annealed_k(first, k, self.step, self.steps, self.cfg.anneal_share)
 
     def _log(self, loss: float, terms: dict[str, Tensor]) -> float:
-        self.check(loss)
+        self.check()
         values = {name: term.item() for name, term in terms.items()}
         rate = self.optimiser.adam.param_groups[0]["lr"]
         self.log.write({"step": self.step, "rows": self.rows, "loss": loss, **values, "lr": rate})
         return loss
 
-    def check(self, loss: float = 0.0) -> None:
-        """Raise TrainError when a loss since the last check was not finite; nothing on disk has been touched then."""
-        if bool(self._sound) and math.isfinite(loss):
+    def check(self, weights: bool = False) -> None:
+        """Raise Diverged when a loss since the start, or with `weights` one of these, is not finite.
+
+        A gradient can overflow while the loss is still a number: what is written to disk looks at the weights.
+        """
+        sound = self._sound
+        if weights:
+            sound = torch.stack([sound, *(p.isfinite().all() for p in self.sae.parameters())]).all()
+        if bool(sound):
             return
-        raise TrainError(
+        raise Diverged(
             f"{self.plan.name}: the loss is no longer a number, at step {self.step} of {self.steps}.\n"
             f"  last save: {self.plan.folder / 'state'}, untouched\n"
-            f"  fix:       lower train.lr (it is {self.cfg.lr:.3g}), or look for non-finite rows: saelab verify STORE"
+            f"  fix:       delete {self.plan.folder} and train with a lower train.lr (it was {self.cfg.lr:.3g})"
         )
 
     def dead_in_training(self) -> float:
@@ -113,6 +128,7 @@ class Trainee:
 
     def look(self, x: Tensor, y: Tensor, places: Mapping[str, slice] | None = None) -> Figures:
         """Figures on held-out rows in raw units, also written to metrics.jsonl."""
+        self.check(weights=True)
         figures = evaluate(self.folded(), x, y, self.cfg.batch, places)
         heldout = {**asdict(figures), "dead_in_training": self.dead_in_training()}
         self.log.write({"step": self.step, "rows": self.rows, "heldout": heldout})
@@ -122,7 +138,7 @@ class Trainee:
         """Keep everything that going on needs, after making sure that it is worth keeping."""
         if self._saved == self.step:
             return
-        self.check()
+        self.check(weights=True)
         self.log.sync()
         write_state(self.plan.folder / "state", self._tensors(), self.step, {"rows": self.rows})
         self._saved = self.step

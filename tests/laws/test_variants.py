@@ -176,3 +176,24 @@ def test_two_runs_end_with_the_same_bits(variant):
 def test_a_copy_on_another_path_keeps_its_layout(variant):
     needs_rows(variant)
     assert copy.deepcopy(build(variant)).W_enc.stride() == (1, D)
+
+
+@pytest.mark.parametrize("changes", [{}, {"target_l0": None}], ids=["as it comes", "no target"])
+def test_a_loss_that_is_said_to_be_a_mean_over_rows_is_one(variant, changes):
+    if changes and "target_l0" not in VARIANTS[variant].Config.model_fields:
+        pytest.skip(f"{variant} knows no target L0")
+    sae = seen(variant, **changes).double()
+    if not sae.rows_apart:
+        pytest.skip("not said")
+    x, parts = rows(BATCH, seed=5).double(), [slice(0, 100), slice(100, 130), slice(130, BATCH)]
+    whole = copy.deepcopy(sae)
+    losses = torch.stack(list(whole.loss_terms(batch(x, x), 4).values())).sum()
+    losses.backward()
+    found = []
+    for part in parts:
+        terms = torch.stack(list(sae.loss_terms(batch(x[part], x[part]), 4).values()))
+        found.append(len(x[part]) / BATCH * terms.sum())
+        found[-1].backward()
+    torch.testing.assert_close(torch.stack(found).sum(), losses)
+    for name, parameter in sae.named_parameters():
+        torch.testing.assert_close(grad(parameter), grad(whole.get_parameter(name)))

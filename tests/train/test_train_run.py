@@ -10,6 +10,7 @@ from saelab.metrics import fvu
 from saelab.sae import SAE, VARIANTS
 from saelab.train import StoreRows, TrainConfig, plan, train
 from saelab.train.metrics_log import read_metrics
+from saelab.train.trainee import Trainee
 
 from .train_rows import OTHER, SITE, TOPK, artefacts, config, make_store
 
@@ -107,18 +108,51 @@ def test_without_held_out_rows_there_are_no_held_out_figures_and_a_note_says_so(
     assert "no held-out part" in notes.notes[0]
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_leaves_the_save_alone(store, tmp_path):
+def test_rows_that_are_no_numbers_stop_the_run_and_leave_the_save_alone(store, tmp_path):
     class Broken(StoreRows):
         def batches(self, sites, batch, seed, start=0):
             for number, rows in enumerate(super().batches(sites, batch, seed, start)):
                 yield {site: x * (float("nan") if number == 7 else 1) for site, x in rows.items()}
 
     cfg = config(store, tmp_path, save_minutes=0, log_every=1)
-    with pytest.raises(TrainError, match="no longer a number, at step 8 of 20"):
+    with pytest.raises(TrainError, match=f"rows of {SITE} are no numbers: a value up to row 1,600"):
         train(cfg, source=Broken(store))
     assert json.loads((tmp_path / "topk-32-k4" / "state" / "state.json").read_text())["step"] == 7
     (result,) = train(cfg)
     assert result.rows == 4000
+
+
+def explode(monkeypatch, step, of="too-fast"):
+    """The gradient of one SAE overflows at `step`, where its loss still is a number."""
+    whole = Trainee.descend
+
+    def descend(self, batch, contexts=None):
+        found = whole(self, batch, contexts)
+        if self.plan.name == of and self.step == step:
+            self.sae.W_dec.detach()[0, 0] = torch.inf
+        return found
+
+    monkeypatch.setattr(Trainee, "descend", descend)
+
+
+def test_an_sae_that_diverges_is_left_at_its_last_save_and_the_others_end(store, tmp_path, monkeypatch):
+    explode(monkeypatch, 8)
+    entries = [TOPK, {**TOPK, "name": "too-fast"}]
+    with pytest.raises(TrainError, match="too-fast: the loss is no longer a number, at step 8 of 20"):
+        train(config(store, tmp_path / "both", entries, save_minutes=0))
+    assert json.loads((tmp_path / "both" / "too-fast" / "state" / "state.json").read_text())["step"] == 7
+    assert not sealed.read(tmp_path / "both" / "too-fast" / "training.json")["finished"]
+    (alone,) = train(config(store, tmp_path / "alone"))
+    name = "sae_weights.safetensors"
+    assert artefacts(tmp_path / "both" / "topk-32-k4")[name] == artefacts(alone.path)[name]
+
+
+def test_no_checkpoint_is_kept_of_weights_that_are_no_numbers(store, tmp_path, monkeypatch):
+    explode(monkeypatch, 10)
+    cfg = config(store, tmp_path, {**TOPK, "name": "too-fast"}, eval_every=2000, keep=1, log_every=100)
+    with pytest.raises(TrainError, match="no longer a number, at step 10"):
+        train(cfg)
+    assert [path.name for path in tmp_path.iterdir()] == ["too-fast"]
 
 
 def test_training_leaves_the_callers_random_numbers_alone(store, tmp_path):

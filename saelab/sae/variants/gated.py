@@ -51,6 +51,10 @@ class Gated(SAE):
         self.r_mag, self.b_mag = nn.Parameter(torch.zeros(cfg.d_sae)), nn.Parameter(torch.zeros(cfg.d_sae))
         self.target = None if self.cfg.target_l0 is None else TargetL0(self.cfg.target_l0, self.cfg.l1)
 
+    @property
+    def rows_apart(self) -> bool:
+        return self.target is None
+
     def sparse(self, x: Float[Tensor, "batch d_in"]) -> Sparse:
         on = torch.maximum(-self.b_enc, -self.b_mag * torch.exp(-self.r_mag))
         u, pattern = self._projections(x, on)

@@ -71,6 +71,10 @@ class HierarchicalTopK(TopK):
         """Features kept per row."""
         return self.cfg.k if self.training else self.cfg.inference_k or self.cfg.k
 
+    @property
+    def rows_apart(self) -> bool:
+        return True
+
     def sparse(self, x: Float[Tensor, "batch d_in"]) -> Sparse:
         return Sparse(*self.pre_activations(x, select.TopK(self.kept)))
 

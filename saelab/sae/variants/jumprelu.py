@@ -82,6 +82,10 @@ class JumpReLU(SAE):
         """theta, in the units of the activations."""
         return self.log_threshold.exp()
 
+    @property
+    def rows_apart(self) -> bool:
+        return type(self) is JumpReLU and self.cfg.penalty == "l0" and self.cfg.target_l0 is None
+
     def sparse(self, x: Float[Tensor, "batch d_in"]) -> Sparse:
         """Active features only, so without the half of theta's window that lies below it."""
         return Sparse(*self.pre_activations(x, Above(self.threshold.detach())))

@@ -91,6 +91,10 @@ class MP(SAE):
         x = (x.to(self.W_dec.dtype) - self.input_centre) * self.input_scale
         return x if self.centre is None else x - self.centre
 
+    @property
+    def rows_apart(self) -> bool:
+        return True
+
     def sparse(self, x: Float[Tensor, "batch d_in"]) -> Sparse:
         tau, repeat = float(self.tau), self.cfg.stop_at_repeat
         return Sparse(*matching_pursuit(self.pursued(x), self.dictionary, self.steps, tau, repeat))

@@ -78,6 +78,10 @@ class MSAE(SAE):
         """This SAE with the `k` largest activations of each row alone in evaluation; weights shared."""
         return with_settings(self, inference_k=k)
 
+    @property
+    def rows_apart(self) -> bool:
+        return True
+
     def sparse(self, x: Float[Tensor, "batch d_in"]) -> Sparse:
         k = None if self.training else self.cfg.inference_k
         return Sparse(*self.pre_activations(x, select.Above(0.0) if k is None else select.TopK(k)))

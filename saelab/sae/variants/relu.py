@@ -50,6 +50,10 @@ class ReLU(SAE):
         super().__init__(cfg, generator)
         self.target = None if self.cfg.target_l0 is None else TargetL0(self.cfg.target_l0, self.cfg.l1)
 
+    @property
+    def rows_apart(self) -> bool:
+        return self.target is None
+
     def sparse(self, x: Float[Tensor, "batch d_in"]) -> Sparse:
         return Sparse(*self.pre_activations(x, Above(0.0)))
 

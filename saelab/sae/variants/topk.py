@@ -48,6 +48,10 @@ class TopK(SAE):
     architectures = ("topk", "topk_transcoder", "topk_skip_transcoder")
     cfg: TopKConfig
 
+    @property
+    def rows_apart(self) -> bool:
+        return type(self) is TopK  # what is built on it chooses otherwise
+
     def sparse(self, x: Float[Tensor, "batch d_in"]) -> Sparse:
         return Sparse(*self.pre_activations(x, select.TopK(self.cfg.k)))
 
