@@ -6,9 +6,10 @@ for the first seed; the other seeds then train at it too. A seed is that of the 
 the order of the rows. Held-out rows are of other documents wherever the store keeps some.
 """
 
+import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from statistics import mean, stdev
@@ -27,6 +28,7 @@ from saelab.bench.rows import Rows, draw
 from saelab.bench.workers import Worker, Workers, require_python, workers
 from saelab.config import Settings
 from saelab.contracts import Progress, Silent
+from saelab.errors import ConfigError
 from saelab.sae import sae_config
 from saelab.sae.variants.matryoshka import MatryoshkaConfig
 from saelab.train.defaults import default_learning_rate, resolve_device
@@ -121,30 +123,59 @@ class QualityBench:
             for one in found
         ]  # fmt: skip
 
+    def beside(self, earlier: Mapping[str, Any]) -> "QualityBench":
+        """With the trainings of an earlier run's JSON by libraries that did not train now; see `read_earlier`."""
+        own = {run.library for run in self.runs}
+        others = [Trained(**run) for run in earlier["runs"] if run["library"] not in own]
+        note = f"{', '.join(dict.fromkeys(run.library for run in others))}: trained on {earlier['date'][:10]}"
+        return replace(self, runs=_in_order(self.settings, self.runs + others), notes=[*self.notes, note])
+
     def to_json(self) -> dict[str, Any]:
         """Every figure."""
         return {"format": FORMAT, **asdict(self), "levels": [asdict(one) for one in self.levels()]}
 
 
-def bench_quality(cfg: QualityConfig, progress: Progress | None = None, rows: Rows | None = None) -> QualityBench:
-    """Train everyone on `rows`, or on those that `cfg` names."""
+def read_earlier(file: Path, data: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON of an earlier run. Raises ConfigError where it is none, or of other rows or settings than these."""
+    try:
+        earlier: dict[str, Any] = json.loads(file.read_bytes())
+        there = {"rows": earlier["data"], "settings": earlier["settings"]}
+        _ = earlier["date"], [Trained(**run) for run in earlier["runs"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{file} is no JSON of `saelab bench quality`: {error}") from None
+    for what, here in (("rows", data), ("settings", dict(settings))):
+        if there[what] != here:
+            raise ConfigError(
+                f"other libraries' trainings cannot be taken from {file}: its {what} differ.\n"
+                f"  there: {there[what]}\n  here:  {here}\n  fix:   the same options, or train all with --peers-python"
+            )
+    return earlier
+
+
+def bench_quality(
+    cfg: QualityConfig, progress: Progress | None = None, rows: Rows | None = None, earlier: Path | None = None
+) -> QualityBench:
+    """Train everyone on `rows`, or on those that `cfg` names; whoever does not is taken from the JSON `earlier`."""
     progress = progress or Silent()
     if cfg.peers_python is not None:
         require_python(cfg.peers_python)
     if rows is None:
         progress.note("drawing rows")
         rows = draw(cfg.rows, cfg.site, None, [cfg.batch * cfg.steps])
+    asked = cfg.model_dump(mode="json", exclude={"rows", "peers_python"})
+    before = earlier and read_earlier(earlier, rows.origin, asked)
     with TemporaryDirectory(prefix="saelab-bench-") as folder, workers(progress) as everyone:
         progress.start("training", _most(cfg) * cfg.steps, "steps")
         runs = _runs(cfg, rows, Path(folder), everyone)
-    return QualityBench(
+    found = QualityBench(
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         machine=machine(),
         data=rows.origin,
-        settings=cfg.model_dump(mode="json", exclude={"rows", "peers_python"}),
+        settings=asked,
         runs=runs,
         notes=[f"rows: {rows.origin}; {cfg.steps * cfg.batch:,} of them for each training", *everyone.notes],
     )
+    return found.beside(before) if before else found
 
 
 def _libraries(cfg: QualityConfig) -> list[Library]:
@@ -176,7 +207,12 @@ def _runs(cfg: QualityConfig, rows: Rows, folder: Path, everyone: Workers) -> li
         if worker in everyone.all:
             everyone.all.remove(worker)
             worker.stop()
-    places = {variant: place for place, variant in enumerate(cfg.variants)}
+    return _in_order(cfg.model_dump(mode="json"), runs)
+
+
+def _in_order(settings: Mapping[str, Any], runs: Sequence[Trained]) -> list[Trained]:
+    """By variant and k, library by library."""
+    places = {variant: place for place, variant in enumerate(settings["variants"])}
     return sorted(runs, key=lambda run: (places[run.variant], run.k))
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,24 +18,43 @@ from saelab.train import TrainConfig, TrainResult, train
 
 SITES = ("mlp.2", "attn_z.2", "attn_out.2")
 TOKENS, HELDOUT, ROWS = 300_000, 30_000, 600_000
+_numbers = count()
+
+
+@cache
+def _root() -> TemporaryDirectory[str]:
+    """Goes when this process ends."""
+    return TemporaryDirectory(prefix="saelab-prove-")
+
+
+def folder_for(what: str) -> Path:
+    """A folder that nobody else has."""
+    folder = Path(_root().name) / f"{what}-{next(_numbers)}"
+    folder.mkdir()
+    return folder
+
+
+@cache
+def model() -> LanguageModel:
+    """The bundled one."""
+    return LanguageModel.load("pico")
 
 
 @dataclass(frozen=True)
-class Bench:
-    """The model, what it was harvested into, and the folder that goes when this process ends."""
+class Harvested:
+    """The model, and what it was harvested into."""
 
-    folder: TemporaryDirectory[str]
     lm: LanguageModel
     store: Store
 
 
 @cache
-def bench() -> Bench:
-    """Made once in a process."""
-    folder, lm = TemporaryDirectory(prefix="saelab-prove-"), LanguageModel.load("pico")
-    out = Path(folder.name) / "store"
-    cfg = HarvestConfig(sites=list(SITES), tokens=TOKENS, heldout_tokens=HELDOUT, out=out)
-    return Bench(folder, lm, harvest(cfg, lm=lm))
+def harvested(sites: tuple[str, ...] = SITES, corpus: Settings = (), **how: Any) -> Harvested:
+    """Rows of `sites`, made once in a process. `how`: settings of the harvest."""
+    more = {"corpus": dict(corpus)} if corpus else {}
+    values = {"sites": list(sites), "tokens": TOKENS, "heldout_tokens": HELDOUT, **more, **how}
+    cfg = settings(HarvestConfig, {**values, "out": str(folder_for("store") / "store")}, where="prove")
+    return Harvested(model(), harvest(cfg, lm=model()))
 
 
 @cache
@@ -49,16 +69,14 @@ def fit_pico(
     **sae: Any,
 ) -> TrainResult:
     """The checkpoint and its figures on held-out documents; the same call is free. `optimiser`: its settings."""
-    made = bench()
-    name = f"run{len(list(Path(made.folder.name).iterdir()))}"
     values = {
-        "store": str(made.store.path),
+        "store": str(harvested().store.path),
         "site": site,
         "target": target,
         "sae": sae,
         "train": {"rows": rows, "seed": seed, **dict(optimiser)},
         "name": "sae",
-        "out": str(Path(made.folder.name) / name),
+        "out": str(folder_for("run")),
     }
     return train(settings(TrainConfig, values, where="prove"))[0]
 
@@ -66,6 +84,6 @@ def fit_pico(
 @cache
 def spliced(checkpoint: Path) -> fidelity.Result:
     """What the model loses with the SAE's output in place of its own."""
-    made = bench()
+    made = harvested()
     cfg = fidelity.Config.model_validate({"tokens": 10_000})
     return fidelity.measure(SAE.load(checkpoint), made.lm, made.store, cfg)

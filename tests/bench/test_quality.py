@@ -1,6 +1,7 @@
 """What libraries reach: as many trainings as are said to be, each at the rate it is said to have."""
 
 import json
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from saelab.bench.peers.libraries import LIBRARIES
 from saelab.bench.quality import QualityBench, QualityConfig, Trained, bench_quality
 from saelab.bench.rows import Rows
 from saelab.bench.variants import bench_variants
+from saelab.errors import ConfigError
 from saelab.sae import VARIANTS
 from saelab.train.normalise import Normalisation
 
@@ -39,6 +41,25 @@ def test_levels_are_means_over_all_seeds_and_rates_tried_once_are_no_level():
     assert ours.spread == pytest.approx(0.02 / 2**0.5)
     assert (peer.library, peer.rate, peer.fvu) == ("peer", 1.0, pytest.approx(0.4))
     assert [row[6] for row in bench.table()[1]] == [1.0, round(0.4 / 0.21, 3)]
+
+
+def test_a_library_is_trained_again_beside_earlier_trainings_of_the_others(data, tmp_path):
+    cfg = QualityConfig(d_sae=32, k=(2,), variants=("topk",), batch=256, steps=2, seeds=1)
+    first = bench_quality(cfg, rows=data)
+    peer = {**asdict(first.runs[0]), "library": "peer", "fvu": 0.4}
+    then = first.to_json() | {"date": "2026-01-02T03:04", "runs": [{**asdict(first.runs[0]), "fvu": 0.9}, peer]}
+    file = tmp_path / "then.json"
+    file.write_text(json.dumps(then))
+    both = bench_quality(cfg, rows=data, earlier=file)
+    assert [(run.library, run.fvu) for run in both.runs] == [("saelab", first.runs[0].fvu), ("peer", 0.4)]
+    assert both.notes[-1] == "peer: trained on 2026-01-02"
+    with pytest.raises(ConfigError, match="its settings differ"):
+        bench_quality(cfg.model_copy(update={"steps": 3}), rows=data, earlier=file)
+    with pytest.raises(ConfigError, match="its rows differ"):
+        bench_quality(cfg, rows=replace(data, origin="others"), earlier=file)
+    file.write_text("{}")
+    with pytest.raises(ConfigError, match="is no JSON of"):
+        bench_quality(cfg, rows=data, earlier=file)
 
 
 def test_a_setting_names_the_rate():

@@ -19,8 +19,14 @@ from saelab.cli.output import console, json_option
 @click.option("--steps", default=300, show_default=True, help="Steps of each training.")
 @click.option("--seeds", default=3, show_default=True, help="Trainings of each kind.")
 @click.option("--peers-python", type=click.Path(dir_okay=False, path_type=Path), help="Python with the peers.")
+@click.option(
+    "--earlier",
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="Take the peers from the JSON of an earlier run of equal settings, and train saelab again.",
+)
 @json_option
-def command(ks: tuple[int, ...], variants: tuple[str, ...], json_path: Path | None, **values: Any) -> None:
+def command(ks: tuple[int, ...], variants: tuple[str, ...], json_path: Path | None, earlier: Path | None,
+            **values: Any) -> None:  # fmt: skip
     """What saelab with nothing set reaches on held-out rows, beside other libraries at three learning rates each.
 
     \b
@@ -32,6 +38,6 @@ def command(ks: tuple[int, ...], variants: tuple[str, ...], json_path: Path | No
 
     many = {"k": ks, "variants": variants}
     given = {key: value for key, value in {**values, **many}.items() if value not in (None, ())}
-    result = run("quality", json_path, cfg=settings(QualityConfig, given, where="bench quality"))
+    result = run("quality", json_path, earlier=earlier, cfg=settings(QualityConfig, given, where="bench quality"))
     for note in result.notes:
         console.print(f"- {note}", markup=False)

@@ -56,10 +56,14 @@ class AttentionWeights:
 
     def output(self, x: Float[Tensor, "batch tokens d"]) -> Float[Tensor, "batch tokens d_out"]:
         """What the layer adds to the residual stream."""
+        return self.z(x) @ self.W_O.flatten(0, 1) + self.b_O
+
+    def z(self, x: Float[Tensor, "batch tokens d"]) -> Float[Tensor, "batch tokens z"]:
+        """What the heads have gathered, one head's d_v numbers behind the other's: the site attn_z."""
         own = self.ungrouped()
         v = torch.einsum("btd,hde->bhte", x, own.W_V) + own.b_V.unsqueeze(1)
         z = attend(x, own.W_Q, own.b_Q, own.W_K, own.b_K, v, own.rotary)
-        return torch.einsum("bhte,hed->btd", z, own.W_O) + own.b_O
+        return z.transpose(1, 2).flatten(2)
 
 
 def attend(

@@ -3,9 +3,9 @@
     training:   f = BatchTopK_k(ReLU((x - b_dec) W_enc + b_enc))
     inference:  f = pre where pre > threshold, else 0
 
-The threshold is a running mean of each batch's smallest kept value: a plain mean of the first batches, then one that
-forgets (0.99 per batch). In evaluation mode a row's code therefore does not depend on the rows beside it. Loss and AuxK
-are TopK's.
+The threshold is a running mean of each batch's smallest kept value over the last tenth of the batches so far, or 100 of
+them where that is fewer: it moves while the SAE learns, and what early batches kept is far off. In evaluation mode a
+row's code therefore does not depend on the rows beside it. Loss and AuxK are TopK's.
 
 Bussmann et al. 2024, "BatchTopK sparse autoencoders".
 """
@@ -23,7 +23,13 @@ from saelab.sae.base import SAEConfig
 from saelab.sae.sparse import Sparse
 from saelab.sae.variants.topk import TopK, TopKConfig
 
-FORGET = 0.01  # weight of the newest batch once 100 have been seen
+FORGET = 0.01  # weight of the newest batch in the long run
+RECENT = 0.1  # share of the batches so far that a running threshold remembers, until that is 1 / FORGET of them
+
+
+def newest_weight(seen: Tensor) -> Tensor:
+    """Weight of the newest of `seen` batches in a running threshold."""
+    return torch.clamp(1 / (RECENT * seen), min=FORGET, max=1.0)
 
 
 class BatchTopKConfig(TopKConfig):
@@ -64,8 +70,7 @@ class BatchTopK(TopK):
 
     def learn_threshold(self, code: Sparse) -> None:
         """From a batch that keeps something."""
-        weight = torch.clamp(1.0 / self.batches_seen, min=FORGET)
-        self.running_threshold.lerp_(code.values.min(), weight.to(self.running_threshold))
+        self.running_threshold.lerp_(code.values.min(), newest_weight(self.batches_seen).to(self.running_threshold))
 
     def scale_threshold(self, factor: float) -> None:
         self.running_threshold.mul_(factor)

@@ -29,7 +29,7 @@ from saelab.contracts import Batch
 from saelab.kernels import encode_select as select
 from saelab.sae.base import SAEConfig
 from saelab.sae.sparse import Sparse
-from saelab.sae.variants.batchtopk import FORGET
+from saelab.sae.variants.batchtopk import newest_weight
 from saelab.sae.variants.mutual_choice import MutualChoice, MutualChoiceConfig, ranking, zipf
 
 
@@ -76,7 +76,7 @@ class FeatureChoice(MutualChoice):
         least = torch.full_like(self.running_threshold, torch.inf).scatter_reduce_(0, index, values, "amin")
         kept = least.isfinite()
         self.times_kept.add_(kept)
-        weight = torch.clamp(1.0 / self.times_kept, min=FORGET).to(least)
+        weight = newest_weight(self.times_kept).to(least)
         self.running_threshold.copy_(self.running_threshold.lerp(least, weight).where(kept, self.running_threshold))
 
 

@@ -33,7 +33,7 @@ from saelab.kernels.encode_select import NormMatch
 from saelab.sae.base import SAEConfig
 from saelab.sae.parts import centred_linear
 from saelab.sae.sparse import Sparse
-from saelab.sae.variants.batchtopk import FORGET
+from saelab.sae.variants.batchtopk import newest_weight
 from saelab.sae.variants.topk import AuxKConfig, TopK
 
 SAMPLE = 32  # rows
@@ -95,7 +95,7 @@ class TopAFA(TopK):
             self.batches_seen.add_(1)
             pre = centred_linear(x[::every].to(self.W_enc.dtype), self.centre, self.W_enc, self.b_enc)
             threshold = pre.flatten().topk(kept, sorted=False).values.amin().clamp_min(0)
-            self.running_threshold.lerp_(threshold, torch.clamp(1.0 / self.batches_seen, min=FORGET).to(threshold))
+            self.running_threshold.lerp_(threshold, newest_weight(self.batches_seen).to(threshold))
 
     def fold_encoder(self, c: Float[Tensor, "d_in"] | None, scale: float, s_y: float) -> None:
         super().fold_encoder(c, scale, s_y)
