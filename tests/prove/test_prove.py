@@ -9,11 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 
 from saelab.cli import main
 from saelab.errors import ConfigError
 from saelab.prove import CLAIMS, AtLeast, AtMost, Claim, prove, read_proofs
 from saelab.prove.fit import fit
+from saelab.prove.induction import TOKENS, VOCAB, patterns, prefix_matching, text
 from saelab.prove.run import chosen, tasks
 from saelab.sae import VARIANTS
 from saelab.synthetic import BEDS
@@ -36,7 +38,7 @@ def test_every_variant_has_a_claim_and_every_claim_a_bed():
     assert {one.variant for one in CLAIMS.values()} >= set(VARIANTS)
     for name, one in CLAIMS.items():
         assert one.name == name and name.startswith(f"{one.variant}-")
-        assert set(one.bed.split(", ")) <= {*BEDS, "pico"}
+        assert set(one.bed.split(", ")) <= {*BEDS, "pico", "induction"}  # the last two are language models
         assert one.seeds >= 3 and one.source and one.says
 
 
@@ -128,3 +130,21 @@ def test_rows_of_an_earlier_file_stay_where_they_are_not_measured_again(tmp_path
     path.write_text("{}")
     with pytest.raises(ConfigError, match="was not written by saelab prove"):
         read_proofs(path)
+
+
+def test_an_induction_head_looks_behind_the_last_occurrence():
+    drawn = text(64, 3)
+    assert (drawn.ids[:, 0] == VOCAB).all()
+    for ids, followed in zip(drawn.ids[:4].tolist(), drawn.followed[:4], strict=True):
+        for t, token in enumerate(ids):
+            behind = [s for s in range(1, t + 1) if ids[s - 1] == token]
+            assert followed[t].nonzero().flatten().tolist() == behind
+    perfect = drawn.followed / drawn.followed.sum(dim=-1, keepdim=True).clamp_min(1)
+    spread = torch.ones(64, TOKENS, TOKENS).tril() / torch.arange(1, TOKENS + 1).unsqueeze(1)
+    scores = prefix_matching(torch.stack([perfect, spread], dim=1), drawn.followed)
+    assert scores[0] == pytest.approx(1)
+    assert scores[1] < 0.1
+    x, shape = torch.randn(2, TOKENS, 4), (3, 4, 2)
+    made = patterns(x, torch.randn(shape), torch.randn(3, 2), torch.randn(shape), torch.randn(3, 2))
+    torch.testing.assert_close(made.sum(dim=-1), torch.ones(2, 3, TOKENS))
+    assert (made.triu(1) == 0).all()

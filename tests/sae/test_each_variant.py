@@ -59,13 +59,14 @@ def test_batchtopk_has_no_inference_threshold_before_training():
         east_north_west("batchtopk", k=1).eval().encode(torch.ones(1, 2))
 
 
-def test_batchtopk_s_threshold_is_the_mean_of_the_first_batches_smallest_kept_value():
+def test_batchtopk_s_threshold_is_the_mean_of_the_last_tenth_s_smallest_kept_values():
     sae = east_north_west("batchtopk", k=1)
-    for height in (2.0, 4.0):
-        x = torch.tensor([[9.0, height], [0.0, 0.0]])
+    for seen, height, wanted in ((0, 2.0, 2.0), (1, 4.0, 4.0), (19, 6.0, 5.0), (9_999, 105.0, 6.0)):
+        sae.batches_seen.fill_(seen)  # so far; of the 20th on the mean is over two, of the 10,000th over a hundred
+        x = torch.tensor([[2 * height, height], [0.0, 0.0]])
         sae.loss_terms(Batch(x, x), 0)
-    assert sae.threshold.tolist() == [3.0, 3.0, 3.0]
-    assert sae.eval().encode(torch.tensor([[3.5, 2.5]])).tolist() == [[3.5, 0.0, 0.0]]
+        assert sae.threshold.tolist() == pytest.approx([wanted] * 3)
+    assert sae.eval().encode(torch.tensor([[6.5, 2.5]])).tolist() == [[6.5, 0.0, 0.0]]
 
 
 def test_batchtopk_in_evaluation_does_not_look_at_other_rows():

@@ -34,11 +34,12 @@ def test_each_feature_keeps_its_best_rows():
     assert east_and_north().encode(X).tolist() == [[9.0, 0.0], [0.0, 8.0], [7.0, 0.0], [0.0, 3.0]]
 
 
-def test_thresholds_are_the_means_of_each_feature_s_smallest_kept_value():
+def test_thresholds_are_the_means_of_each_feature_s_last_smallest_kept_values():
     sae = east_and_north()
     sae.loss_terms(Batch(X, X), 0)  # keeps down to 7 and 3
-    sae.loss_terms(Batch(X + torch.tensor([2.0, 0.0]), X), 1)  # 9 and 3
-    assert sae.threshold.tolist() == [8.0, 3.0]
+    sae.times_kept.copy_(torch.tensor([19, 0]))  # with the next it is the 20th time: the mean is over the last two
+    sae.loss_terms(Batch(X + torch.tensor([2.0, 1.0]), X), 1)  # 9 and 4
+    assert sae.threshold.tolist() == [8.0, 4.0]
     assert sae.eval().encode(torch.tensor([[8.5, 2.5]])).tolist() == [[8.5, 0.0]]
 
 
