@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from saelab.app.widgets import tokens
 from saelab.app.widgets.style import css
+from saelab.explain.kept import SCORES, explanation_of
 from saelab.features import Example, FeatureCard, Histogram, Index, Label
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -58,7 +59,18 @@ def _called(index: Index, feature: int) -> str:
     said = f'<p class="own">{tokens.escaped(own.label)}</p>' if own and own.label else ""
     if found is not None:
         said += f"<p>{tokens.escaped(found.text)}{_figures(found)}</p>"
-    return said + (tokens.note(own.text) if own and own.text else "")
+    return said + (tokens.note(own.text) if own and own.text else "") + _explained(index, feature)
+
+
+def _explained(index: Index, feature: int) -> str:
+    """What a language model said of it, if one was asked."""
+    found = explanation_of(index, feature)
+    if found is None:
+        return ""
+    scores = [(name, getattr(found, name)) for name in SCORES]
+    figures = [f"{name} {score.balanced_accuracy:.2f}, of chance 0.5" for name, score in scores if score is not None]
+    who = ", ".join([f"{found.model} at {found.url}, {found.when}", *figures])
+    return f"<p>{tokens.escaped(found.text)} ({tokens.escaped(who)})</p>"
 
 
 def _figures(label: Label) -> str:

@@ -6,16 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from saelab.config import settings, write_yaml
-from saelab.contracts import Progress
+from saelab.contracts import Progress, Silent
+from saelab.errors import EvalError
 from saelab.evals import EVALS, SHORT, FeatureLabel, Subject, feature_labels
-from saelab.features import build_index, write_labels
+from saelab.explain import RuleConfig, label_features
+from saelab.features import Index, build_index, write_labels
 from saelab.harvest import HarvestConfig, harvest
 from saelab.lm import LanguageModel
 from saelab.runs import keep_evaluation
 from saelab.sae import SAE
+from saelab.store import Store
 from saelab.train import TrainConfig, train
 
 NAME = "topk-2048-k32"
+RULE_TOKENS = 300_000  # half of the text: as many features get a good rule, within 3 %, in two thirds of the time
 SITE = "resid_post.2"
 
 
@@ -65,7 +69,7 @@ def demo(out: Path, tokens: int = 600_000, passes: float = 2.0, progress: Progre
     results = {name: EVALS[name].run(subject, EVALS[name].Config(), progress) for name in SHORT}
     for name, result in results.items():
         keep_evaluation(checkpoint, name, result.to_json())
-    write_labels(index.path, feature_labels(results["syntax"]))
+    write_labels(index.path, labels(index, store, lm, feature_labels(results["syntax"]), progress or Silent()))
     fidelity = results["fidelity"]
     return Demo(
         folder=out,
@@ -77,6 +81,18 @@ def demo(out: Path, tokens: int = 600_000, passes: float = 2.0, progress: Progre
         features=best_of_each_label(results["syntax"].features),
         evaluations={name: result.to_json() for name, result in results.items()},
     )
+
+
+def labels(
+    index: Index, store: Store, lm: LanguageModel, syntax: dict[int, dict[str, Any]], progress: Progress
+) -> dict[int, dict[str, Any]]:
+    """The rules in words that `saelab label` finds; what `syntax` says when there is too little text for rules."""
+    cfg = RuleConfig.model_validate({"tokens": RULE_TOKENS})
+    try:
+        return label_features(index, store, lm, cfg, progress).as_labels()
+    except EvalError as error:
+        progress.note(f"Labels are those of Python's syntax alone: {error}")
+        return syntax
 
 
 def best_of_each_label(features: Iterable[FeatureLabel]) -> list[FeatureLabel]:

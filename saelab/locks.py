@@ -21,6 +21,20 @@ def hold(folder: Path, refusal: type[SaelabError]) -> int:
 
 
 @contextmanager
+def in_turn(file: Path) -> Iterator[None]:
+    """Hold `file` against other writers for the moment that reading and writing takes; who comes later waits."""
+    try:
+        handle = os.open(file.with_name(f"{file.name}.lock"), os.O_CREAT | os.O_RDWR, 0o644)
+    except OSError as error:
+        raise SaelabError(f"{file} cannot be written: {error.strerror}.") from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def alone(folder: Path, refusal: type[SaelabError]) -> Iterator[None]:
     """Hold `folder` in a `with` block."""
     handle = hold(folder, refusal)

@@ -2,7 +2,20 @@
 
 import streamlit as st
 
-from saelab.app.widgets import cards, charts, elsewhere, figures, keepsake, naming, notices, pickers, samples, state
+from saelab.app.widgets import (
+    cards,
+    charts,
+    elsewhere,
+    figures,
+    keepsake,
+    naming,
+    notices,
+    pickers,
+    samples,
+    sources,
+    state,
+    words,
+)
 
 index = state.index()
 feature = pickers.feature(index.n_features)
@@ -16,6 +29,7 @@ with left:
     with st.container(horizontal=True, gap="small"):
         naming.form(index, feature)
         keepsake.download(index, feature)
+    words.panel(index, card)
 with right:
     pickers.step_through(feature, index.n_features)
     cards.onward(feature)
@@ -29,6 +43,7 @@ with examples:
         view = pickers.examples_view()
         samples.shown(card, index, view.kind, view.lines)
         samples.check(card, index)
+        sources.panel(card, index)
 with facts:
     if card.stats.count:
         log_y = pickers.histogram_scale(how.get("how histogram", ""))

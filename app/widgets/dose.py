@@ -1,13 +1,10 @@
 """A dose curve: what a feature does as its strength grows, beside controls that move the site just as far."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import plotly.graph_objects as go
 import streamlit as st
 from plotly.subplots import make_subplots
 
-from saelab.app.widgets import charts, notices, state, tables, tokens
+from saelab.app.widgets import charts, notices, progress, state, tables, tokens
 from saelab.app.widgets.style import BLUE, GREY, ORANGE, theme
 from saelab.intervene import DoseCurve, SteerRecipe, at_equal_kl, dose_curve
 
@@ -20,27 +17,6 @@ HOW = (
     "direction and along feature {other}. Worth steering with where the blue curve of the first panel rises and the "
     "others' does not, before perplexity and repetition do."
 )
-
-
-@dataclass
-class Drawn:
-    """Progress on the page; a page that was stopped or left ends at the next token."""
-
-    bar: Any
-    what: str = ""
-    total: int = 1
-    done: int = 0
-
-    def start(self, what: str, total: int, unit: str) -> None:
-        self.what, self.total, self.done = what, total, 0
-
-    def advance(self, done: int, **figures: float) -> None:
-        state.stop_if_asked()
-        self.done += done
-        self.bar.progress(min(1.0, self.done / self.total), f"Writing at every strength: {self.done} of {self.total}")
-
-    def note(self, text: str) -> None:
-        st.caption(tokens.markdown(text))
 
 
 def run(recipe: SteerRecipe) -> None:
@@ -58,7 +34,7 @@ def run(recipe: SteerRecipe) -> None:
             curve = dose_curve(
                 lm, state.sae_of(choice), one, float(index.maximum([one.feature])[0]), asked.prompt, targets,
                 steps=min(asked.steps, MOST_WRITTEN), seeds=SEEDS, temperature=asked.temperature, chat=asked.chat,
-                progress=Drawn(bar),
+                progress=progress.Bar(bar, "Writing at every strength"),
             )  # fmt: skip
     finally:
         bar.empty()

@@ -102,6 +102,11 @@ def note(text: str) -> str:
     return f'<div class="sl-note">{"<br>".join(escaped(line) for line in text.splitlines())}</div>'
 
 
+def aside(text: str) -> str:
+    """A remark in small grey letters, in which nothing becomes a link."""
+    return f'<span class="sl-key">{escaped(text)}</span>'
+
+
 def strip(value: float, where: str, note: str, inner: str) -> str:
     """One example: how strongly it fires, the text around it, and where it stands."""
     return (

@@ -165,7 +165,7 @@ def peak_memory() -> Iterator[dict[str, int]]:
     """
     status, found = Path("/proc/self/status"), {"before": 0, "peak": 0}
     if status.exists():
-        Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten (proc(5))
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the peak so far is forgotten (proc(5))
         found["before"] = _kilobytes(status, "VmRSS:")
     yield found
     if status.exists():

@@ -2,7 +2,9 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from keyword import iskeyword
 from pathlib import Path
 from typing import NoReturn
@@ -37,7 +39,7 @@ VERBS: dict[str, str] = {
     "prove": "What the variants' papers claim, measured on rows whose true features are known.",
     "sql": "Read-only SQL over a store, an index, or evaluations' results.",
     "import": "Make checkpoints of other libraries' SAEs: SAELens, sparsify, dictionary_learning, Gemma Scope, …",
-    "export": "Write checkpoints as other libraries' files, exactly or not at all.",
+    "export": "Write checkpoints, or what is known of their features, as other libraries' files.",
     "verify": "Check every file of an artefact against its checksum.",
     "doctor": "What is installed, which paths will be used, and why.",
     "bench": "What this machine does, beside its own ceilings.",
@@ -78,7 +80,9 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # one progress bar at a time: ours
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    _spell_out()
     try:
+        _require_text(sys.argv[1:])
         cli()
     except Interrupted as stop:
         click.echo(str(stop), err=True)
@@ -90,6 +94,23 @@ def main() -> None:
         if told is error:
             raise
         _refuse(str(told))
+
+
+def _spell_out() -> None:
+    """Print what the terminal has no character for as \\u and its number."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _require_text(arguments: Sequence[str]) -> None:
+    """Raise SaelabError for bytes that are no text in the terminal's encoding, which Python hands on as surrogates."""
+    for one in arguments:
+        if any("\ud800" <= letter <= "\udfff" for letter in one):
+            raise SaelabError(
+                f"the argument {one!r} is no text in {sys.getfilesystemencoding()}, the encoding of this terminal.\n"
+                "  fix:   set LC_ALL=C.UTF-8"
+            )
 
 
 def _refuse(why: str) -> NoReturn:

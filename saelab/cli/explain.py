@@ -24,21 +24,17 @@ def command(checkpoint: Path, features: tuple[int, ...], with_score: bool, json_
         saelab explain runs/demo/sae/topk-2048-k32 --feature 12 --score
     """
     from saelab.errors import EvalError
-    from saelab.explain.explaining import explain, keep_explanations
+    from saelab.explain.explaining import explain_and_keep
     from saelab.explain.llm import LLM, MODEL, URL
     from saelab.runs import index_of, store_of
 
     llm = LLM.from_environment()
     if llm is None:
         raise EvalError(f"no language model is configured.\n  fix:   set {URL} and {MODEL}, or use `saelab label`")
-    index, found = index_of(checkpoint), []
-    store = store_of(checkpoint) if with_score else None
+    index = index_of(checkpoint)
+    rows = index.rows(store_of(checkpoint)) if with_score else None
     with progress() as bar:
-        bar.start("explaining", len(features), "features")
-        for feature in features:
-            found.append(explain(llm, index, feature, store))
-            keep_explanations(index.path, found[-1:])
-            bar.advance(1)
+        found = [explain_and_keep(llm, index, feature, rows, bar) for feature in features]
     scores = [[each and each.balanced_accuracy for each in (one.detection, one.fuzzing)] for one in found]
     said = [(one.feature, one.text, *each) for one, each in zip(found, scores, strict=True)]
     table(f"what {llm.model} says", ("feature", "explanation", "detection", "fuzzing"), said)

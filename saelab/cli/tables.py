@@ -97,6 +97,27 @@ def steps() -> str:
     return markdown(["variant", "L0", "ms a step", "x topk"], rows)
 
 
+def quality() -> str:
+    """What `saelab bench quality` last found: a line per library, as it comes and at its best rate, a column per k."""
+    levels = json.loads(latest("quality").read_text(encoding="utf-8"))["levels"]
+    ks = sorted({one["k"] for one in levels})
+    lines = []
+    for variant, library in dict.fromkeys((one["variant"], one["library"]) for one in levels):
+        at = {k: [one for one in levels if (one["variant"], one["library"], one["k"]) == (variant, library, k)]
+              for k in ks}  # fmt: skip
+        own = [next(one for one in at[k] if one["rate"] == 1) for k in ks]
+        best = [min(at[k], key=lambda one: one["fvu"]) for k in ks]
+        lines.append([f"`{variant}`", f"{library}, as it comes", *map(_level, own)])
+        if library != "saelab":
+            lines.append([f"`{variant}`", f"{library}, best of three rates", *map(_level, best)])
+    return markdown(["variant", "library", *(f"FVU at k = {k}" for k in ks)], lines)
+
+
+def _level(one: Mapping[str, Any]) -> str:
+    spread = f" ± {one['spread']:.4f}" if one["spread"] is not None else ""
+    return f"{one['fvu']:.4f}{spread} (L0 {one['l0']:.1f})"
+
+
 def interop() -> str:
     """What is imported and exported, and who has checked it."""
     rows = json.loads((DATA / "interop.json").read_text(encoding="utf-8"))["rows"]
@@ -110,7 +131,8 @@ def interop() -> str:
         difference = "≤ 1e-5" if apart is None else f"{apart:.1e}"
         lines.append([f"`{name}`", kinds, forms, mine[0]["checked"], difference])
     columns = ["`import --format`", "kinds", "also as", "checked against", "largest difference"]
-    return "\n\n".join([markdown(columns, lines), _exports([row for row in rows if row["direction"] == "export"])])
+    exports = _exports([row for row in rows if row["direction"] == "export"])
+    return "\n\n".join([markdown(columns, lines), exports, _feature_data()])
 
 
 def _exports(rows: list[dict[str, Any]]) -> str:
@@ -122,6 +144,14 @@ def _exports(rows: list[dict[str, Any]]) -> str:
         cells = [[named.get((variant, form, name)) for form in ("", "transcoder")] for name in formats]
         lines.append([f"`{variant}`", *(" · ".join(f"{one}" for one in pair if one) or "–" for pair in cells)])
     return markdown(["`sae.variant`", *(f"`export --format {name}`" for name in formats)], lines)
+
+
+def _feature_data() -> str:
+    """The formats of what an index knows of features."""
+    from saelab.interop import FEATURE_FORMATS
+
+    rows = [[f"`{name}`", each.holds, "several" if each.several else "one"] for name, each in FEATURE_FORMATS.items()]
+    return markdown(["`export --format`, of features", "files", "SAEs in a folder"], rows)
 
 
 def latest(what: str) -> Path:
@@ -143,6 +173,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "proofs": proofs,
     "speed": speed,
     "steps": steps,
+    "quality": quality,
     "interop": interop,
 }
 

@@ -1,9 +1,11 @@
 """Who judges an explanation: a language model that reads it, or a rule in words, which a program can follow."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 
+from saelab.contracts import Progress, Silent
 from saelab.errors import EvalError
 from saelab.explain.llm import LLM
 from saelab.explain.scoring import Judge, Question
@@ -23,8 +25,14 @@ FUZZING = (
 QUOTED = re.compile(r'(?<="), (?=")')
 
 
-def llm_judge(llm: LLM, explanation: str) -> Judge:
-    """A language model that has read the explanation."""
+def times_asked(questions: Sequence[Question]) -> int:
+    """How often `llm_judge` asks its model about these."""
+    return math.ceil(len(questions) / AT_ONCE)
+
+
+def llm_judge(llm: LLM, explanation: str, progress: Progress | None = None) -> Judge:
+    """A language model that has read the explanation; `progress` advances by one each time that it is asked."""
+    told = progress or Silent()
 
     def judge(questions: Sequence[Question]) -> list[bool]:
         said: list[bool] = []
@@ -33,6 +41,7 @@ def llm_judge(llm: LLM, explanation: str) -> Judge:
             task = TASK.format(asked=FUZZING if some[0].marked else DETECTION)
             listed = "\n".join(f"{i + 1}. <text>{written(one)}</text>" for i, one in enumerate(some))
             said += answers(llm.ask(task, f"Description: {visible(explanation)}\n\n{listed}"), len(some))
+            told.advance(1)
         return said
 
     return judge

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from saelab.features.fires import FiringFeature, TextActivations, TokenFeature, fires_on
     from saelab.features.indexing import build_index
     from saelab.features.other_sae import across
+    from saelab.features.source_attention import SourceAttention, sources_of
 
 __all__ = [
     "CLASSES",
@@ -72,6 +73,7 @@ __all__ = [
     "Rows",
     "Share",
     "SiteShares",
+    "SourceAttention",
     "TextActivations",
     "TokenAnswer",
     "TokenEffect",
@@ -92,6 +94,7 @@ __all__ = [
     "save_filter",
     "saved_filter",
     "site_shares",
+    "sources_of",
     "split_texts",
     "write_labels",
 ]
@@ -106,6 +109,7 @@ _LATER = {
     **dict.fromkeys(_BY_SITE, "by_site"),
     **dict.fromkeys(("Contrast", "Contrasted", "contrast", "read_texts", "split_texts"), "contrasting"),
     **dict.fromkeys(("Recheck", "recheck"), "checking"),
+    **dict.fromkeys(("SourceAttention", "sources_of"), "source_attention"),
 }
 
 

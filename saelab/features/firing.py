@@ -19,16 +19,17 @@ class Firing:
     acts: Float[np.ndarray, "n"]
 
 
-def every(now: Generation) -> Iterator[Firing]:
-    """All features that fire, by number."""
-    width, features = int(now.facts["bucket_width"]), int(now.facts["features"])
-    for bucket in range(-(-features // width)):
+def every(now: Generation, features: range | None = None) -> Iterator[Firing]:
+    """All features that fire, or those among `features`, by number."""
+    width, asked = int(now.facts["bucket_width"]), range(int(now.facts["features"])) if features is None else features
+    for bucket in range(asked.start // width, -(-asked.stop // width)):
         table = pq.read_table(now.layout.bucket(bucket))
         feature, row = table["feature"].to_numpy(), table["row"].to_numpy()
         act = table["act"].to_numpy().astype(np.float32)
         found, first = np.unique(feature, return_index=True)
         for number, start, stop in zip(found.tolist(), first, [*first[1:], len(feature)], strict=True):
-            yield Firing(number, row[start:stop], act[start:stop])
+            if number in asked:
+                yield Firing(number, row[start:stop], act[start:stop])
 
 
 def of(now: Generation, feature: int) -> Firing:

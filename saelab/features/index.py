@@ -139,9 +139,9 @@ class Index:
         """The readable string of every token by id; empty when the index was built without a language model."""
         return tuple(self._now().vocabulary.tokens)
 
-    def firing(self) -> Iterator[Firing]:
-        """Every feature that fires, with all of its activations."""
-        return firing.every(self._now())
+    def firing(self, features: range | None = None) -> Iterator[Firing]:
+        """Every feature that fires, or each of `features` that does, with all of its activations."""
+        return firing.every(self._now(), features)
 
     def firing_of(self, feature: int) -> Firing:
         """All activations of one feature. Raises FeatureIndexError when there is no such feature."""

@@ -6,11 +6,8 @@ A build never touches it. It is of certain weights: with others it is not shown,
 puts it aside as notes-WEIGHTS.json. A damaged file is told of and never written over.
 """
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -18,6 +15,7 @@ from typing import Any
 
 from saelab.atomic import write_json
 from saelab.errors import FeatureIndexError
+from saelab.locks import in_turn
 
 NAME = "notes.json"
 FORMAT = 1
@@ -83,7 +81,7 @@ def write_note(path: Path, weights: str, feature: int, label: str, text: str) ->
     for name, value, longest in (("label", label, LONGEST_LABEL), ("note", text, LONGEST_NOTE)):
         if len(value) > longest:
             raise FeatureIndexError(f"the {name} has {len(value):,} characters, {longest:,} are kept at most: cut it.")
-    with _alone(path):
+    with in_turn(path / NAME):
         held = read_notes(path, weights)
         if held.problem is not None and held.weights is None:
             raise FeatureIndexError(f"the note was not written.\n{held.problem}")
@@ -96,14 +94,6 @@ def write_note(path: Path, weights: str, feature: int, label: str, text: str) ->
             notes[feature] = Note(label.strip(), text.strip(), now)
         plain = {str(n): {"label": o.label, "note": o.text, "changed": o.changed} for n, o in sorted(notes.items())}
         write_json(path / NAME, {"format": FORMAT, "weights": weights, "notes": plain})
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the notes against other writers for the moment that reading and writing takes."""
-    with open(path / f"{NAME}.lock", "a", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 class Notes:

@@ -42,6 +42,36 @@ class Converted:
         return list(dict.fromkeys(line for sae in self.saes for line in sae.done))
 
 
+@dataclass(frozen=True)
+class Features:
+    """Whose features were written: their SAE and its site, and from which feature to which."""
+
+    source: str
+    site: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class ConvertedFeatures:
+    """All of one command that wrote what indexes know of features; `bytes` of all files together."""
+
+    format: str
+    sources: tuple[Features, ...]
+    folder: Path
+    bytes: int
+    done: tuple[str, ...]
+
+    def table(self) -> tuple[list[str], list[list[object]]]:
+        """Columns and rows for print."""
+        columns = ["from", "site", "features", "written to"]
+        return columns, [[s.source, s.site, f"{s.first}-{s.last}", str(self.folder)] for s in self.sources]
+
+    def notes(self) -> list[str]:
+        """How large the files are, and what they leave open."""
+        return [f"{self.bytes / 1e6:,.1f} MB", *self.done]
+
+
 def _holds(folder: Path, files: Path) -> bool:
     """Whether every file in `files` is in `folder` too, byte for byte."""
     names = [path.relative_to(files) for path in files.rglob("*") if path.is_file()]

@@ -52,14 +52,15 @@ class Toy(nn.Module):
 
         self.embed, self.place, self.unembed = weight(VOCAB + 1, D), weight(TOKENS, D), weight(D, VOCAB + 1)
         read, write = (HEADS, D, WIDTH), (HEADS, WIDTH, D)
-        self.layers = nn.ModuleList(
+        self.weights = [
             nn.ParameterDict({"W_Q": weight(*read), "W_K": weight(*read), "W_V": weight(*read), "W_O": weight(*write)})
             for _ in range(2)
-        )
+        ]
+        self.layers = nn.ModuleList(self.weights)
 
     def attention(self, layer: int) -> AttentionWeights:
         """The weights of one layer."""
-        own, none = dict(self.layers[layer].items()), torch.zeros(HEADS, WIDTH)
+        own, none = dict(self.weights[layer].items()), torch.zeros(HEADS, WIDTH)
         return AttentionWeights(**own, b_Q=none, b_K=none, b_V=none, b_O=torch.zeros(D))
 
     def read(self, ids: Int[Tensor, "n tokens"]) -> Float[Tensor, "n tokens d"]:

@@ -18,10 +18,8 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from saelab.config import Settings
 from saelab.contracts import Batch, Codes
 from saelab.errors import CheckpointError, ConfigError
 from saelab.kernels.csc import Pattern
@@ -30,51 +28,9 @@ from saelab.kernels.encode_select import Rule
 from saelab.kernels.latent_update import normalise_rows_, remove_parallel_
 from saelab.kernels.sparse_decode import sparse_decode
 from saelab.kernels.sparse_encode import sparse_encode
+from saelab.sae.base_config import SAEConfig
 from saelab.sae.parts import Normalisation, unit_rows
 from saelab.sae.sparse import Sparse
-
-
-class SAEConfig(Settings):
-    """What all variants are asked."""
-
-    variant: str
-    d_in: int = Field(gt=0, description="Width of the rows that are read.")
-    d_sae: int = Field(gt=0, description="Number of features.")
-    d_out: int | None = Field(None, gt=0, description="Width of what is reproduced, for a transcoder; null: d_in.")
-    transcoder: bool = Field(False, description="Reproduces another site than it reads; on when d_out is given.")
-    apply_b_dec_to_input: bool = Field(True, description="Subtract b_dec from what is read; off for a transcoder.")
-    skip: bool = Field(False, description="Add a linear map of the input, W_skip, to a transcoder's output.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _derive(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        transcoder = values.get("transcoder", values.get("d_out") is not None)
-        return {"transcoder": transcoder, "apply_b_dec_to_input": not transcoder, **values}
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "SAEConfig":
-        if self.transcoder and self.apply_b_dec_to_input:
-            raise ValueError("a transcoder's b_dec belongs to what it writes; set apply_b_dec_to_input to false")
-        if not self.transcoder and (self.skip or self.width_out != self.d_in):
-            raise ValueError("a skip connection, or a d_out other than d_in, needs transcoder: true")
-        return self
-
-    @property
-    def width_out(self) -> int:
-        """Width of what is reproduced."""
-        return self.d_in if self.d_out is None else self.d_out
-
-    @property
-    def active(self) -> int | float | None:
-        """Active features per row that the settings ask for; None where they state no number."""
-        return getattr(self, "k", None) or getattr(self, "target_l0", None)
-
-    @property
-    def wants_gradient(self) -> bool:
-        """Whether training needs `Batch.gradient`."""
-        return False
 
 
 class SAE(nn.Module, ABC):

@@ -60,7 +60,8 @@ class Pass:
         rows, contexts = counted_rows(self.source, rows, self.plan.sites[-1], self.plan.train.device)
         x, y = rows[self.plan.sites[0]], rows[self.plan.sites[-1]]
         batch = first.normalisation.batch(x, y, rows.get(self.plan.gradient))
-        self._numbers &= batch.x.sum().isfinite() & batch.y.sum().isfinite()  # of sums, which cost no copy
+        for rows_read in (batch.x,) if batch.y is batch.x else (batch.x, batch.y):
+            self._numbers &= rows_read.sum().isfinite()  # a sum of numbers is one, and costs no copy
         figures: dict[str, float] = {}
         for trainee in [one for one in self.trainees if one.step == index and not one.finished]:
             with self._dropping(trainee):

@@ -51,8 +51,7 @@ class Pieces:
         x = batch.x.chunk(self.count)
         y = x if batch.y is batch.x else batch.y.chunk(self.count)
         gradient = [None] * len(x) if batch.gradient is None else batch.gradient.chunk(self.count)
-        shares = (len(rows) / len(batch.x) for rows in x)
-        return [(Batch(*rows), share) for *rows, share in zip(x, y, gradient, shares, strict=True)]
+        return [(Batch(*rows), len(rows[0]) / len(batch.x)) for rows in zip(x, y, gradient, strict=True)]
 
     def _smaller(self, rows: int, said: str) -> None:
         if not self.sae.rows_apart or 2 * self.count > rows:

@@ -11,10 +11,12 @@ from click.testing import CliRunner, Result
 
 from saelab.cli import VERBS, cli
 from saelab.errors import SaelabError
+from saelab.features import Index
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NEEDS = {"drift": ["train"], "import": ["export"]}  # verbs whose example takes up what the example of others leaves
 ASKS = {"explain": "SAELAB_LLM_URL"}  # verbs that ask somebody who is not there, and say how to name them
+KINDS = {"token", "after", "pair", "triple", "place", "syntax"}  # of rules
 COMMENT = re.compile(r"(?m)(^|\s)#")
 
 
@@ -62,6 +64,14 @@ def test_the_demo_leaves_what_it_promises_and_says_how_it_did(home, demo):
 
 
 @pytest.mark.slow
+def test_the_demo_leaves_rules_as_labels_which_the_app_shows(home, demo):
+    index = Index.open(home / "runs/demo/index/topk-2048-k32")
+    rules = [label for label in index.labels.values() if label.kind in KINDS]
+    assert len(rules) >= 1500
+    assert sum(label.f1 >= 0.8 for label in rules) >= 250
+
+
+@pytest.mark.slow
 def test_the_demo_finds_features_for_syntax_where_neurons_and_chance_do_not(home, demo):
     syntax = json.loads((home / "demo.json").read_text())["evaluations"]["syntax"]
     assert syntax["good"] >= 15
@@ -76,7 +86,10 @@ def test_the_feature_for_comments_makes_pico_write_comments(home, demo, monkeypa
     printed = re.search(r"^Steer it: +saelab (steer .*) --seeds 3$", demo.output, re.MULTILINE)
     assert printed
     run(f"{printed[1]} --seeds 10 --json steered.json")
-    texts = [{row["name"]: row["text"] for row in one["rows"]} for one in json.loads(Path("steered.json").read_text())]
+    texts = [
+        {row["name"]: row["text"] for row in one["rows"]}
+        for one in json.loads(Path("steered.json").read_text(encoding="utf-8"))
+    ]
     assert sum(bool(COMMENT.search(text["default"])) for text in texts) <= 2
     assert sum(bool(COMMENT.search(text["steered"])) for text in texts) >= 8
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from saelab import demo
 from saelab.config import settings
 from saelab.errors import EvalError, StoreMismatch
 from saelab.explain import RuleConfig, label_features
@@ -19,6 +20,20 @@ from saelab.sae import VARIANTS, sae_config
 SITE = "blocks.0.hook_resid_post"
 TEXTS = ["def f(x):\n    return x  # same\n", "for i in y:\n    print(i)\n", "import os\nz = 'def'\n"]
 CFG = RuleConfig(least=5)
+
+
+class Told:
+    """A Progress that remembers what it is told."""
+
+    def __init__(self):
+        self.notes = []
+
+    def start(self, what, total, unit): ...
+
+    def advance(self, done, **figures): ...
+
+    def note(self, text):
+        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")
@@ -89,24 +104,17 @@ def test_without_a_language_model_all_but_syntax_is_tried(run):
 
 def test_a_corpus_that_has_changed_gives_no_syntax_and_says_so(run):
     lm, store, index = run
-    told = []
-
-    class Told:
-        def start(self, what, total, unit): ...
-        def advance(self, done, **figures): ...
-        def note(self, text):
-            told.append(text)
-
+    told = Told()
     texts = next(iter(store.config["corpus"]["paths"]))
     before = {file: file.read_text(encoding="utf-8") for file in Path(texts).iterdir()}
     try:
         for file in before:
             file.write_text("something else\n", encoding="utf-8")
-        assert "syntax" not in label_features(index, store, lm, CFG, Told()).kinds
+        assert "syntax" not in label_features(index, store, lm, CFG, told).kinds
     finally:
         for file, text in before.items():
             file.write_text(text, encoding="utf-8")
-    assert any("no rules of syntax are tried" in text for text in told)
+    assert any("no rules of syntax are tried" in text for text in told.notes)
 
 
 def test_another_store_and_too_few_documents_are_refused(run):
@@ -117,3 +125,13 @@ def test_another_store_and_too_few_documents_are_refused(run):
     other.hash = "other"
     with pytest.raises(StoreMismatch, match="another store"):
         label_features(index, other, lm)
+
+
+def test_the_demo_labels_by_rules_and_by_syntax_where_there_is_too_little_text(run, monkeypatch):
+    lm, store, index = run
+    told, syntax = Told(), {0: {"label": "comment", "f1": 0.5}}
+    found = demo.labels(index, store, lm, syntax, told)
+    assert {"kind", "threshold", "covers"} <= set(next(iter(found.values()))) and not told.notes
+    monkeypatch.setattr(demo, "RULE_TOKENS", 20)  # of one document
+    assert demo.labels(index, store, lm, syntax, told) is syntax
+    assert "syntax alone" in told.notes[0] and "hold 1" in told.notes[0]

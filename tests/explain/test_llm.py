@@ -1,58 +1,16 @@
 """The client of a language model, against servers on loopback that answer well, late, badly, and with malice."""
 
-import json
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from saelab.errors import EvalError
 from saelab.explain.llm import KEY, LLM, MODEL, URL
 
+from .serving import said
+
 SECRET = "sk-not-to-be-seen"
-
-
-@pytest.fixture
-def serve():
-    """Starts a server that gives these answers (status, headers, body) in turn, the last one again and again."""
-    servers = []
-
-    def started(*answers):
-        asked = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                asked.append((self.path, dict(self.headers), body))
-                status, headers, said = answers[min(len(asked), len(answers)) - 1]
-                if status == 0:  # says nothing, until the client has gone
-                    gone.wait(20)
-                    return
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(said.encode())
-
-            def log_message(self, *_):
-                pass
-
-        gone = threading.Event()
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        servers.append((server, gone))
-        return f"http://127.0.0.1:{server.server_port}/v1", asked
-
-    yield started
-    for server, gone in servers:
-        gone.set()
-        server.shutdown()
-        server.server_close()
-
-
-def said(text):
-    return 200, {}, json.dumps({"choices": [{"message": {"content": text}}]})
 
 
 def client(url, **more):

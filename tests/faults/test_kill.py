@@ -1,6 +1,5 @@
 """kill -9 at random moments of every verb that writes; the same command again ends with the same bits."""
 
-import hashlib
 import multiprocessing
 import os
 import random
@@ -8,20 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
-from verbs import run_verb
+from verbs import commands, fingerprint, run_verb
 
 KILLS = int(os.environ.get("SAELAB_KILLS", "5"))  # of each verb
 FORKS = multiprocessing.get_context("forkserver")  # imports once; each verb still is a process of its own
 FORKS.set_forkserver_preload(["saelab.cli", "saelab.harvest", "saelab.train", "saelab.runs", "transformer_lens"])
-
-
-def fingerprint(folder: Path) -> dict[str, str]:
-    """Every file's digest but the .duckdb's, which is generated from the parquet beside it and whose bytes DuckDB does
-    not reproduce, and its marker's, which holds the checksum of those bytes."""
-    files = [f for f in sorted(folder.rglob("*")) if f.is_file() and f.name != "CURRENT"]
-    truth = [f for f in files if not f.with_suffix(".duckdb").is_file()]
-    return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in truth}
 
 
 def undisturbed(arguments: list[str]) -> float:
@@ -52,46 +42,6 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for i in range(60):
         (folder / f"{i}.txt").write_text(" ".join(rng.choice(["if", "x", "=", "1", "def", "f()"]) for _ in range(400)))
     return folder
-
-
-def commands(run: Path, texts: Path, model: Path) -> dict[str, list[str]]:
-    """The verbs that write, over one run folder, small enough to be killed often."""
-    run.mkdir(parents=True)
-    harvest = {
-        "model": str(model),
-        "corpus": {"kind": "files", "paths": [str(texts)]},
-        "sites": ["resid_post.1", "mlp_out.0"],
-        "tokens": 40000,
-        "heldout_tokens": 2000,
-        "shard_rows": 4096,
-        "out": str(run / "store"),
-    }
-    train = {
-        "store": str(run / "store"),
-        "site": "resid_post.1",
-        "sae": [{"variant": "topk", "d_sae": 96, "k": 4}, {"variant": "jumprelu", "d_sae": 64}],
-        "train": {"rows": 60000, "batch": 256},
-        "eval_every": 20000,
-        "save_minutes": 0.002,
-        "out": str(run / "sae"),
-    }
-    (run / "harvest.yaml").write_text(yaml.safe_dump(harvest))
-    (run / "train.yaml").write_text(yaml.safe_dump(train))
-    return {
-        "harvest": ["harvest", str(run / "harvest.yaml")],
-        "train": ["train", str(run / "train.yaml")],
-        "index": ["index", str(run / "sae" / "topk-96-k4")],
-        "label": ["label", str(run / "sae" / "topk-96-k4")],
-        "eval": ["eval", str(run / "sae" / "topk-96-k4"), "--only", "fidelity"],
-        "export": [
-            "export",
-            str(run / "sae" / "jumprelu-64-l00.001"),
-            "--format",
-            "saelens",
-            "--out",
-            str(run / "exported"),
-        ],
-    }
 
 
 @pytest.mark.slow

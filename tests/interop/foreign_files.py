@@ -44,7 +44,7 @@ def tensors_to(path: Path, tensors: dict[str, Tensor]) -> None:
 
 def json_to(path: Path, values: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values))
+    path.write_text(json.dumps(values), encoding="utf-8")
 
 
 def saelens(folder: Path, tensors: dict[str, Tensor], **changes: Any) -> Path:

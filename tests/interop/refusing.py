@@ -19,5 +19,5 @@ def refused(path: Path, match: str, **options: str) -> None:
 
 def edit(path: Path, **changes: object) -> None:
     """Change keys of a JSON file; None takes one out."""
-    values = json.loads(path.read_text()) | changes
-    path.write_text(json.dumps({key: value for key, value in values.items() if value is not None}))
+    values = json.loads(path.read_text(encoding="utf-8")) | changes
+    path.write_text(json.dumps({key: value for key, value in values.items() if value is not None}), encoding="utf-8")

@@ -64,7 +64,7 @@ def test_two_workers_measure_what_one_does():
 def running(pid):
     """The parent of a process that runs, 0 of one that does not."""
     with suppress(OSError):
-        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+        state, parent = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[:2]
         return 0 if state == "Z" else int(parent)
     return 0
 

@@ -27,11 +27,12 @@ def _heldout(seed: int) -> Text:
 
 def _source(seed: int, lorsa: bool) -> SequenceRows:
     """What the layer reads and writes, BOS first; for an SAE, what its heads gather, without BOS."""
-    parts = []
-    for drawn in (text(SEQUENCES, 10**8 + seed), _heldout(seed)):
+
+    def rows(drawn: Text) -> dict[str, torch.Tensor]:
         x, layer = toy(seed).read(drawn.ids), toy(seed).attention(1)
-        parts.append({READ: x, WRITTEN: layer.output(x)} if lorsa else {Z: layer.z(x)[:, 1:]})
-    return SequenceRows(*parts, lead=int(lorsa))
+        return {READ: x, WRITTEN: layer.output(x)} if lorsa else {Z: layer.z(x)[:, 1:]}
+
+    return SequenceRows(rows(text(SEQUENCES, 10**8 + seed)), rows(_heldout(seed)), lead=int(lorsa))
 
 
 @cache
