@@ -22,6 +22,10 @@ from saelab.train import TrainConfig, train
 SITE = "resid_post.2"
 TEMPLATE = "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}\n{% endfor %}"
 SHORTEST = 60  # characters of an answer
+NO_CHAT = (
+    "The paper's gain is largest at the special tokens of instruction-tuned models, whose activations are massive. The "
+    "bundled model is no such model, and its template has no special token."
+)
 PAPER = '"FAST: finetuning-aligned sequential training" (2025)'
 
 
@@ -83,6 +87,7 @@ CLAIMS = (
     Claim(
         "topk-fast", "topk", "pico", "FVU on conversations, trained on them sample by sample over trained on text",
         AtMost(0.8), lambda seed: missed(seed, "fast") / missed(seed, "text in blocks"), PAPER, slow=True,
+        note=NO_CHAT,
     ),
     Claim(
         "topk-fast-blocks", "topk", "pico", "FVU on conversations, sample by sample over joined into blocks",
