@@ -1,6 +1,7 @@
 """The store's tokens as rules see them: each with the token before it, its place, and the half its document is in."""
 
 from dataclasses import dataclass
+from os.path import commonprefix
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -57,6 +58,10 @@ def read_text(store: Store, index: Index, most: int) -> Text:
 
 
 def halved(names: dict[int, str]) -> dict[int, bool]:
-    """Whether each document is in half B: every other one in the order of the hashes of their names."""
-    ordered = sorted(names, key=lambda number: (hash64(names[number]), number))
+    """Whether each document is in half B: every other one in the order of the hashes of their names.
+
+    Of files, names are paths: what all have in common is left out, so that where they lie changes nothing.
+    """
+    folder = commonprefix(list(names.values())).rpartition("/")[0]
+    ordered = sorted(names, key=lambda number: (hash64(names[number].removeprefix(folder)), number))
     return {number: bool(place % 2) for place, number in enumerate(ordered)}

@@ -40,6 +40,7 @@ def test_an_ablation_shows_the_full_beside_the_direct_effect_and_a_link_shows_it
     drawn.first.wait_for()
     assert {"full", "direct"} <= set(drawn.all_text_contents())
     page.get_by_role("button", name="Measure").click()
+    page.wait_for_url("**mode=zero**")
     drawn.first.wait_for()
 
     other = page.context.browser.new_page()
