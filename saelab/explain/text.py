@@ -62,6 +62,6 @@ def halved(names: dict[int, str]) -> dict[int, bool]:
 
     Of files, names are paths: what all have in common is left out, so that where they lie changes nothing.
     """
-    folder = commonprefix(list(names.values())).rpartition("/")[0]
+    folder = commonprefix(list(names.values())).rpartition("/")[0]  # noqa: RUF071 - letters, cut off at a folder
     ordered = sorted(names, key=lambda number: (hash64(names[number].removeprefix(folder)), number))
     return {number: bool(place % 2) for place, number in enumerate(ordered)}

@@ -14,8 +14,8 @@ NO_SKIP = (
 )
 TO_LEARN = (
     "Tried: four times the rows, 1.55; a learning rate of 2e-3, 2.85 (seed 0). An SAE says what is there, a transcoder "
-    "has to learn what the MLP does, and these rows are few for that: FVU .285 beside .188 with 600,000, .175 beside .138 "
-    "with 2,400,000; the paper trained on 60 million."
+    "has to learn what the MLP does, and these rows are few for that: FVU .285 beside .188 with 600,000, .175 beside "
+    ".138 with 2,400,000; the paper trained on 60 million."
 )
 PAULO, DUNEFSKY = "Paulo et al. 2025", "Dunefsky et al. 2024"
 
