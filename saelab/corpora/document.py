@@ -1,8 +1,9 @@
 """One text with a name, and the rule that says which documents are held out."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os.path import commonprefix
 from typing import Any
 
 from saelab.errors import CorpusError
@@ -41,17 +42,23 @@ class Document:
     @property
     def heldout(self) -> bool:
         """Whether this document is kept from all training."""
-        return self.hash < HELDOUT_SHARE * 2**64
-
-    @property
-    def hash(self) -> int:
-        """64 bits, a function of its key or text alone."""
-        return hash64(self.key or self.text)
+        return hash64(self.key or self.text) < HELDOUT_SHARE * 2**64
 
 
 def hash64(text: str) -> int:
     """A 64-bit hash that is the same on every machine and in every run."""
     return int.from_bytes(hashlib.sha256(text.encode(errors="surrogatepass")).digest()[:8], "big")
+
+
+def in_halves(names: Sequence[str]) -> list[bool]:
+    """Of documents with different names, whether each is in the second half: every other one by the names' hashes.
+
+    Of files, names are paths: the folder that all have in common is left out, so that where they lie changes nothing.
+    """
+    folder = commonprefix(names).rpartition("/")[0]  # noqa: RUF071 - letters, cut off at a folder
+    ordered = sorted(range(len(names)), key=lambda i: hash64(names[i].removeprefix(folder)))
+    second = set(ordered[1::2])
+    return [i in second for i in range(len(names))]
 
 
 def _is_turn(value: Any) -> bool:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from saelab.contracts import Progress
 from saelab.corpora import Context, Document, contexts, split_documents
-from saelab.corpora.document import hash64
+from saelab.corpora.document import in_halves
 from saelab.errors import EvalError
 from saelab.evals.heldout import heldout_corpus
 from saelab.evals.labels import NotPython, anchors, mark
@@ -96,9 +96,10 @@ def _labelled(lm: LanguageModel, document: Document, length: int, per_document: 
 
 
 def halves(documents: list[Labelled]) -> tuple[list[Labelled], list[Labelled]]:
-    """Every other document in the order of the names' hashes: as many in one half as in the other."""
-    ordered = sorted(documents, key=lambda document: hash64(document.name))
-    return ordered[::2], ordered[1::2]
+    """As many in one half as in the other."""
+    second = in_halves([document.name for document in documents])
+    a, b = ([one for one, late in zip(documents, second, strict=True) if late == half] for half in (False, True))
+    return a, b
 
 
 def encoded(sae: SAE, lm: LanguageModel, documents: list[Labelled], batch: int, progress: Progress) -> Half:

@@ -19,7 +19,7 @@ from saelab.locks import in_turn
 
 NAME = "explanations.json"
 LONGEST = 300  # characters of an explanation that are kept
-SCORES = ("detection", "fuzzing")
+PLAIN, SCORES = ("text", "model", "url", "when", "weights"), ("detection", "fuzzing")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Explanation:
 
     def to_json(self) -> dict[str, Any]:
         """As the file holds it, with the figures that follow from the counts."""
-        plain = {name: getattr(self, name) for name in ("text", "model", "url", "when", "weights")}
+        plain = {name: getattr(self, name) for name in PLAIN}
         return {**plain, **{name: _figures(getattr(self, name)) for name in SCORES}}
 
 
@@ -59,7 +59,7 @@ def keep_explanations(path: Path, found: Sequence[Explanation]) -> None:
 def explanation_of(index: Index, feature: int) -> Explanation | None:
     """What was kept of a feature of these very weights. Raises EvalError when the file cannot be read."""
     found = read_explanations(index.path).get(feature)
-    return found if found and found.weights in ("", index.facts["weights"]) else None
+    return found if found and found.weights == index.facts["weights"] else None
 
 
 def read_explanations(path: Path) -> dict[int, Explanation]:
@@ -76,8 +76,7 @@ def read_explanations(path: Path) -> dict[int, Explanation]:
 
 
 def _explanation(feature: int, value: dict[str, Any]) -> Explanation:
-    told = {name: value[name] for name in ("text", "model", "url", "when")}
-    told["weights"] = value.get("weights", "")  # files of before say no weights
+    told = {name: value[name] for name in PLAIN}
     if not all(isinstance(one, str) for one in told.values()):
         raise TypeError(f"of feature {feature} something is no text")
     cut = {name: one[:LONGEST] for name, one in told.items()}

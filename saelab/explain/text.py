@@ -1,12 +1,11 @@
 """The store's tokens as rules see them: each with the token before it, its place, and the half its document is in."""
 
 from dataclasses import dataclass
-from os.path import commonprefix
 
 import numpy as np
 from jaxtyping import Bool, Int
 
-from saelab.corpora.document import hash64
+from saelab.corpora.document import in_halves
 from saelab.errors import EvalError
 from saelab.features import Index
 from saelab.signs import quoted
@@ -58,10 +57,5 @@ def read_text(store: Store, index: Index, most: int) -> Text:
 
 
 def halved(names: dict[int, str]) -> dict[int, bool]:
-    """Whether each document is in half B: every other one in the order of the hashes of their names.
-
-    Of files, names are paths: what all have in common is left out, so that where they lie changes nothing.
-    """
-    folder = commonprefix(list(names.values())).rpartition("/")[0]  # noqa: RUF071 - letters, cut off at a folder
-    ordered = sorted(names, key=lambda number: (hash64(names[number].removeprefix(folder)), number))
-    return {number: bool(place % 2) for place, number in enumerate(ordered)}
+    """Whether each document is in half B, whatever their order."""
+    return dict(zip(names, in_halves(list(names.values())), strict=True))

@@ -13,12 +13,17 @@ from saelab.interop.formats import FORMATS
 from saelab.sae import Replacement
 
 
+def plain(format: str) -> str:
+    """The name of a format as the registries have it."""
+    return format.replace("-", "_")
+
+
 def holds_features(format: str) -> bool:
-    """Whether `format` holds what an index knows of features, rather than weights; "-" is read as "_".
+    """Whether `format` holds what an index knows of features, rather than weights.
 
     Raises FormatError, naming what can be written, for a format that cannot.
     """
-    name = format.replace("-", "_")
+    name = plain(format)
     if name in FEATURE_FORMATS:
         return True
     if name in FORMATS and FORMATS[name].write is not None:
@@ -34,7 +39,7 @@ def export_features(
     """Write what the indexes know of `features` (None: all) to the folder `out`. Raises FormatError."""
     if not holds_features(format):
         raise FormatError(f"{format} holds weights, not features: `export_saes` writes those.")
-    chosen, bar = FEATURE_FORMATS[format.replace("-", "_")], progress or Silent()
+    chosen, bar = FEATURE_FORMATS[plain(format)], progress or Silent()
     _require_few(format, len(indexes), chosen.several, [n for n, each in FEATURE_FORMATS.items() if each.several])
     sources = [Source.of(index, features) for index in indexes]
     _require_apart([source.name for source in sources])
@@ -55,7 +60,7 @@ def export_saes(checkpoints: Sequence[Path], out: Path, format: str) -> Converte
     """Write checkpoints to the folder `out`. Raises FormatError for an SAE that the format cannot hold exactly."""
     if holds_features(format):
         raise FormatError(f"{format} holds features, not weights.\n  fix:   `export_features` writes those of an index")
-    chosen = FORMATS[format.replace("-", "_")]
+    chosen = FORMATS[plain(format)]
     assert chosen.write is not None
     several = [name for name, each in FORMATS.items() if each.several and each.write]
     _require_few(format, len(checkpoints), chosen.several, several)

@@ -19,8 +19,9 @@ class Pieces:
     and for how long ago features fired, which is counted piece by piece.
     """
 
-    def __init__(self, name: str, sae: SAE, note: Callable[[str], object]) -> None:
-        self.name, self.sae, self.note, self.count = name, sae, note, 1
+    def __init__(self, name: str, sae: SAE, apart: bool, note: Callable[[str], object]) -> None:
+        """`apart`: whether the loss is a mean over rows."""
+        self.name, self.sae, self.apart, self.note, self.count = name, sae, apart, note, 1
 
     def gradients(
         self, batch: Batch, backward: Callable[[Sequence[Share]], dict[str, Tensor]], forget: Callable[[], None]
@@ -54,8 +55,8 @@ class Pieces:
         return [(Batch(*rows), len(rows[0]) / len(batch.x)) for rows in zip(x, y, gradient, strict=True)]
 
     def _smaller(self, rows: int, said: str) -> None:
-        if not self.sae.rows_apart or 2 * self.count > rows:
-            why = "its loss is not a sum over rows" if not self.sae.rows_apart else "a piece is one row already"
+        if not self.apart or 2 * self.count > rows:
+            why = "its loss is not a sum over rows" if not self.apart else "a piece is one row already"
             raise TrainError(
                 f"{self.name}: out of memory in a step of {rows:,} rows, which cannot be taken in smaller pieces: "
                 f"{why}.\n  reason: {said.splitlines()[0] if said else 'no memory'}"

@@ -40,7 +40,8 @@ class Trainee:
         self.optimiser = Optimiser(self.sae, self.cfg)
         self.log = MetricsLog(plan.folder / "metrics.jsonl")
         self._sound = torch.ones((), dtype=torch.bool, device=self.cfg.device)
-        self._pieces = Pieces(plan.name, self.sae, (progress or Silent()).note)
+        apart = self.sae.rows_apart and self.cfg.end_to_end is None  # rows of contexts meet again in the model
+        self._pieces = Pieces(plan.name, self.sae, apart, (progress or Silent()).note)
 
     @property
     def finished(self) -> bool:

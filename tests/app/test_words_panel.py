@@ -12,31 +12,18 @@ from saelab.explain.llm import KEY, MODEL, URL
 from saelab.explain.scoring import Score
 from saelab.store import Store
 
-from ..explain.serving import believer, serve  # noqa: F401
+from ..explain.serving import SECRET, believer, named, serve, unnamed  # noqa: F401
 from .test_pages import html
 
 HOSTILE = "<script>alert(1)</script> **b** :material/bolt:"
-SECRET = "sk-not-to-be-seen"
 
 
 @pytest.fixture(autouse=True)
-def nobody_named(monkeypatch, index):
+def nothing_left(unnamed, index):  # noqa: F811
     """No model in the environment, and nothing kept afterwards."""
-    for name in (URL, MODEL, KEY):
-        monkeypatch.delenv(name, raising=False)
     yield
     for file in index.path.glob(f"{NAME}*"):
         file.unlink()
-
-
-@pytest.fixture
-def named(monkeypatch):
-    def named(url):
-        monkeypatch.setenv(URL, url)
-        monkeypatch.setenv(MODEL, "small")
-        monkeypatch.setenv(KEY, SECRET)
-
-    return named
 
 
 @pytest.fixture

@@ -1,3 +1,3 @@
 """A server on loopback for every test of this room."""
 
-from .serving import serve  # noqa: F401
+from .serving import named, serve, unnamed  # noqa: F401

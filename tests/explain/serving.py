@@ -6,6 +6,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from saelab.explain.llm import KEY, MODEL, URL
+
 
 @pytest.fixture
 def serve():
@@ -68,3 +70,25 @@ def believer(words):
         return said(json.dumps([int(detects)] * body["messages"][1]["content"].count("<text>")))
 
     return answer
+
+
+SECRET = "sk-not-to-be-seen"
+
+
+@pytest.fixture
+def unnamed(monkeypatch):
+    """No model in the environment."""
+    for name in (URL, MODEL, KEY):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def named(unnamed, monkeypatch):
+    """Names a server in the environment."""
+
+    def name_it(url):
+        monkeypatch.setenv(URL, url)
+        monkeypatch.setenv(MODEL, "small")
+        monkeypatch.setenv(KEY, SECRET)
+
+    return name_it

@@ -7,27 +7,10 @@ import pytest
 
 from saelab.cli import main
 from saelab.explain.kept import read_explanations
-from saelab.explain.llm import KEY, MODEL, URL
 
-from .serving import asked_to_judge, believer, said
+from .serving import SECRET, asked_to_judge, believer, said
 from .test_explaining import judged, nothing_kept  # noqa: F401
 from .test_label_features import run  # noqa: F401
-
-SECRET = "sk-not-to-be-seen"
-
-
-@pytest.fixture
-def environment(monkeypatch):
-    """Names the server that is given."""
-    for name in (URL, MODEL, KEY):
-        monkeypatch.delenv(name, raising=False)
-
-    def named(url):
-        monkeypatch.setenv(URL, url)
-        monkeypatch.setenv(MODEL, "small")
-        monkeypatch.setenv(KEY, SECRET)
-
-    return named
 
 
 @pytest.fixture
@@ -44,10 +27,10 @@ def saelab(monkeypatch, capsys):
     return ran
 
 
-def test_words_and_scores_are_kept_and_the_key_nowhere(run, judged, serve, environment, saelab, tmp_path):  # noqa: F811
+def test_words_and_scores_are_kept_and_the_key_nowhere(run, judged, serve, named, saelab, tmp_path):  # noqa: F811
     index, (feature, _) = run[2], judged
     url, asked = serve(believer("<b>fires on f</b>"))
-    environment(url)
+    named(url)
     words = ("explain", index.checkpoint, "--feature", feature, "--score", "--json", tmp_path / "said.json")
     code, told = saelab(*words)
     assert code == 0, told
@@ -65,17 +48,17 @@ def test_words_and_scores_are_kept_and_the_key_nowhere(run, judged, serve, envir
     assert not any(SECRET in text for text in written)
 
 
-def test_a_server_that_refuses_is_one_message_and_keeps_nothing(run, judged, serve, environment, saelab):  # noqa: F811
+def test_a_server_that_refuses_is_one_message_and_keeps_nothing(run, judged, serve, named, saelab):  # noqa: F811
     index, (feature, _) = run[2], judged
-    environment(serve((401, {}, ""))[0])
+    named(serve((401, {}, ""))[0])
     code, told = saelab("explain", index.checkpoint, "--feature", feature)
     assert code == 2 and "was asked in vain: it answered 401" in told and "Traceback" not in told
     assert read_explanations(index.path) == {}
 
 
-def test_words_of_a_judge_who_cannot_be_read_are_kept(run, judged, serve, environment, saelab):  # noqa: F811
+def test_words_of_a_judge_who_cannot_be_read_are_kept(run, judged, serve, named, saelab):  # noqa: F811
     index, (feature, _) = run[2], judged
-    environment(serve(said("fires on f"))[0])
+    named(serve(said("fires on f"))[0])
     code, told = saelab("explain", index.checkpoint, "--feature", feature, "--score")
     assert code == 2 and "its words are kept, but not scored" in told
     assert read_explanations(index.path)[feature].text == "fires on f"

@@ -8,7 +8,7 @@ import torch
 
 from saelab.config import settings
 from saelab.contracts import Batch
-from saelab.errors import ConfigError
+from saelab.errors import ConfigError, TrainError
 from saelab.harvest import HarvestConfig
 from saelab.harvest.contexts import LiveContexts
 from saelab.lm import LanguageModel
@@ -208,6 +208,15 @@ def test_a_resumed_run_ends_with_the_same_bits(live, live_settings, tmp_path):
     weights = "sae_weights.safetensors"
     assert artefacts(result.path)[weights] == artefacts(again.path)[weights]
     assert artefacts(result.path)["metrics.jsonl"] == artefacts(again.path)["metrics.jsonl"]
+
+
+def test_contexts_are_not_cut_into_pieces_where_memory_runs_out(live, live_settings, tmp_path, monkeypatch):
+    def terms(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr("saelab.train.trainee.end_to_end_terms", terms)
+    with pytest.raises(TrainError, match=r"cannot be taken in smaller pieces(.|\n)*train\.batch"):
+        train(config(tmp_path, live_settings), source=live)
 
 
 def test_its_cost_is_told_beforehand(live, live_settings, tmp_path):

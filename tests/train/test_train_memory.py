@@ -106,7 +106,7 @@ def backward(pieces):
     return {}
 
 
-pieces = Pieces("relu-512", sae, print)
+pieces = Pieces("relu-512", sae, True, print)
 pieces.gradients(Batch(x[:64], x[:64]), backward, sae.zero_grad)  # whatever a first step sets up is there
 pages = int(open("/proc/self/statm").read().split()[0])
 room = pages * resource.getpagesize() + 200 * 2 ** 20  # one dense code of these rows is 134 MB, and a step has several
