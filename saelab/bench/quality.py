@@ -123,11 +123,11 @@ class QualityBench:
             for one in found
         ]  # fmt: skip
 
-    def beside(self, earlier: Mapping[str, Any]) -> "QualityBench":
-        """With the trainings of an earlier run's JSON by libraries that did not train now; see `read_earlier`."""
+    def beside(self, earlier: "QualityBench") -> "QualityBench":
+        """With the trainings of an earlier run by libraries that did not train now; see `read_earlier`."""
         own = {run.library for run in self.runs}
-        others = [Trained(**run) for run in earlier["runs"] if run["library"] not in own]
-        note = f"{', '.join(dict.fromkeys(run.library for run in others))}: trained on {earlier['date'][:10]}"
+        others = [run for run in earlier.runs if run.library not in own]
+        note = f"{', '.join(dict.fromkeys(run.library for run in others))}: trained on {earlier.date[:10]}"
         return replace(self, runs=_in_order(self.settings, self.runs + others), notes=[*self.notes, note])
 
     def to_json(self) -> dict[str, Any]:
@@ -135,19 +135,20 @@ class QualityBench:
         return {"format": FORMAT, **asdict(self), "levels": [asdict(one) for one in self.levels()]}
 
 
-def read_earlier(file: Path, data: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON of an earlier run. Raises ConfigError where it is none, or of other rows or settings than these."""
+def read_earlier(file: Path, data: str, settings: Mapping[str, Any]) -> QualityBench:
+    """An earlier run from its JSON. Raises ConfigError where it is none, or of other rows or settings than these."""
     try:
-        earlier: dict[str, Any] = json.loads(file.read_bytes())
-        there = {"rows": earlier["data"], "settings": earlier["settings"]}
-        _ = earlier["date"], [Trained(**run) for run in earlier["runs"]]
+        values = json.loads(file.read_bytes())
+        runs = [Trained(**run) for run in values["runs"]]
+        plain = (values[name] for name in ("date", "machine", "data", "settings"))
+        earlier = QualityBench(*plain, runs, values["notes"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{file} is no JSON of `saelab bench quality`: {error}") from None
-    for what, here in (("rows", data), ("settings", dict(settings))):
-        if there[what] != here:
+    for what, there, here in (("rows", earlier.data, data), ("settings", earlier.settings, dict(settings))):
+        if there != here:
             raise ConfigError(
                 f"other libraries' trainings cannot be taken from {file}: its {what} differ.\n"
-                f"  there: {there[what]}\n  here:  {here}\n  fix:   the same options, or train all with --peers-python"
+                f"  there: {there}\n  here:  {here}\n  fix:   the same options, or train all with --peers-python"
             )
     return earlier
 
