@@ -139,9 +139,8 @@ def read_earlier(file: Path, data: str, settings: Mapping[str, Any]) -> QualityB
     """An earlier run from its JSON. Raises ConfigError where it is none, or of other rows or settings than these."""
     try:
         values = json.loads(file.read_bytes())
-        runs = [Trained(**run) for run in values["runs"]]
-        plain = (values[name] for name in ("date", "machine", "data", "settings"))
-        earlier = QualityBench(*plain, runs, values["notes"])
+        plain = {name: values[name] for name in ("date", "machine", "data", "settings", "notes")}
+        earlier = QualityBench(**plain, runs=[Trained(**run) for run in values["runs"]])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{file} is no JSON of `saelab bench quality`: {error}") from None
     for what, there, here in (("rows", earlier.data, data), ("settings", earlier.settings, dict(settings))):
