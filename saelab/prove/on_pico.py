@@ -16,7 +16,7 @@ from saelab.sae import SAE
 from saelab.store import Store
 from saelab.train import TrainConfig, TrainResult, train
 
-SITES = ("mlp.2", "attn_z.2", "attn_out.2")
+SITES = ("mlp.0", "mlp.2", "attn_z.2", "attn_out.2")
 TOKENS, HELDOUT, ROWS = 300_000, 30_000, 600_000
 _numbers = count()
 

@@ -44,9 +44,19 @@ def commands(run: Path, texts: Path, model: Path) -> dict[str, list[str]]:
         "save_minutes": 0.002,
         "out": str(run / "sae"),
     }
-    (run / "harvest.yaml").write_text(yaml.safe_dump(harvest))
-    (run / "train.yaml").write_text(yaml.safe_dump(train))
+    pretrain = {
+        "corpus": harvest["corpus"],
+        "vocab_size": 300,
+        "model": {"n_layer": 1, "n_embd": 16, "n_head": 2, "n_positions": 16},
+        "train": {"tokens": 40000, "batch": 4, "warmup": 4},
+        "save_minutes": 0.002,
+        "out": str(run / "model"),
+    }
+    for verb, settings in (("pretrain", pretrain), ("harvest", harvest), ("train", train)):
+        (run / f"{verb}.yaml").write_text(yaml.safe_dump(settings))
     return {
+        "pretrain": ["pretrain", str(run / "pretrain.yaml")],
+        "synth": ["synth", "easy", "--out", str(run / "synth"), "--rows", "60000"],
         "harvest": ["harvest", str(run / "harvest.yaml")],
         "train": ["train", str(run / "train.yaml")],
         "index": ["index", str(run / "sae" / "topk-96-k4")],
@@ -59,5 +69,14 @@ def commands(run: Path, texts: Path, model: Path) -> dict[str, list[str]]:
             "saelens",
             "--out",
             str(run / "exported"),
+        ],
+        "import": ["import", str(run / "exported"), "--out", str(run / "sae" / "imported")],
+        "export features": [
+            "export",
+            str(run / "sae" / "topk-96-k4"),
+            "--format",
+            "neuronpedia",
+            "--out",
+            str(run / "features"),
         ],
     }

@@ -4,13 +4,13 @@ from saelab.prove.claim import AtMost, Claim
 from saelab.prove.on_pico import ROWS, fit_pico, spliced
 from saelab.train import TrainResult
 
-IN, OUT = "mlp_in.2", "mlp_out.2"
+LAYER = 2
 D_SAE, K = 2048, 32
 WIDE = 64 * 256  # features: 64 to a dimension
 NO_SKIP = (
+    "A skip takes over what is linear in an MLP: a map alone leaves .12 of the first one's variance, .69 of the third's. "
     "Tried: a skip that begins at the least-squares map (FVU .430, from zero .426, without .421), and fewer features: "
-    ".944 at k = 8, .914 at k = 4 (seed 0, 300,000 rows). The map alone leaves .73 of the variance; 32 features of "
-    "256 dimensions express it as well as a skip does."
+    ".944 at k = 8, .914 at k = 4 (seed 0, 300,000 rows). 32 features of 256 dimensions express that little as well."
 )
 TO_LEARN = (
     "Tried: four times the rows, 1.55; a learning rate of 2e-3, 2.85 (seed 0). An SAE says what is there, a transcoder "
@@ -20,8 +20,10 @@ TO_LEARN = (
 PAULO, DUNEFSKY = "Paulo et al. 2025", "Dunefsky et al. 2024"
 
 
-def transcoder(seed: int, skip: bool) -> TrainResult:
-    return fit_pico(seed, site=IN, target=OUT, variant="topk", d_sae=D_SAE, k=K, skip=skip)
+def transcoder(seed: int, layer: int = LAYER, skip: bool = False) -> TrainResult:
+    """Of an MLP: trained to write its output from its input."""
+    site, target = f"mlp_in.{layer}", f"mlp_out.{layer}"
+    return fit_pico(seed, site=site, target=target, variant="topk", d_sae=D_SAE, k=K, skip=skip)
 
 
 def fvu_of(result: TrainResult) -> float:
@@ -30,10 +32,15 @@ def fvu_of(result: TrainResult) -> float:
     return result.fvu
 
 
+def with_skip(seed: int, layer: int) -> float:
+    """FVU of a skip transcoder over the plain one's."""
+    return fvu_of(transcoder(seed, layer, skip=True)) / fvu_of(transcoder(seed, layer))
+
+
 def beside_an_sae(seed: int) -> float:
     """What the model loses with a transcoder in place of the MLP, over what it loses with an SAE of its output."""
-    sae = fit_pico(seed, site=OUT, variant="topk", d_sae=D_SAE, k=K)
-    mine, other = spliced(transcoder(seed, skip=False).path), spliced(sae.path)
+    sae = fit_pico(seed, site=f"mlp_out.{LAYER}", variant="topk", d_sae=D_SAE, k=K)
+    mine, other = spliced(transcoder(seed).path), spliced(sae.path)
     return (mine.ce_spliced - mine.ce) / (other.ce_spliced - other.ce)
 
 
@@ -45,9 +52,12 @@ def dead_on_attention(seed: int, init: str) -> float:
 
 CLAIMS = (
     Claim(
-        "topk-skip", "topk", "pico", "FVU of a skip transcoder of an MLP over the plain one's, k = 32", AtMost(0.9),
-        lambda seed: fvu_of(transcoder(seed, skip=True)) / fvu_of(transcoder(seed, skip=False)), PAULO, slow=True,
-        note=NO_SKIP,
+        "topk-skip", "topk", "pico", "FVU of a skip transcoder of the first MLP over the plain one's, k = 32",
+        AtMost(0.9), lambda seed: with_skip(seed, layer=0), PAULO, slow=True,
+    ),
+    Claim(
+        "topk-skip-third", "topk", "pico", "FVU of a skip transcoder of the third MLP over the plain one's, k = 32",
+        AtMost(0.9), lambda seed: with_skip(seed, layer=LAYER), PAULO, slow=True, note=NO_SKIP,
     ),
     Claim(
         "topk-transcoder", "topk", "pico", "rise of the model's loss, transcoder over SAE of the MLP's output, k = 32",
