@@ -15,7 +15,7 @@ except SaelabError as error:
     notices.problem(error)
     asked, found = Where(), index.atlas()
 
-atlas.classes(found)
+atlas.classes(index, found)
 left, right = st.columns(2, gap="large")
 with left:
     atlas.density_chart(found)
@@ -27,8 +27,8 @@ with charts:
     atlas.cosine_chart(found)
     if found.groups:
         atlas.kinds_chart("Matryoshka groups", "Group 1 is the innermost.", "matryoshka_group", found.groups)
-    if found.labels:
-        atlas.kinds_chart("Labels", "The best one of each feature, by F1 on held-out documents.", "label", found.labels)
+    if found.kinds:
+        atlas.kinds_chart("Kinds of labels", atlas.KINDS_HOW, "kind", found.kinds)
 with features:
     chosen = atlas.table(index, asked)
     atlas.as_command(index, asked)

@@ -18,7 +18,7 @@ with left:
     charts.draw(charts.density(index.density_histogram()), key="density figure")
 with right:
     st.subheader("Which features to show", anchor=False)
-    asked = browse.filters(labelled=bool(index.labels))
+    asked = browse.filters(labelled=bool(index.labels), scored=index.scored)
     found = index.features(asked.order, asked.descending, asked.where, browse.PER_PAGE, asked.offset)
     browse.pages(found.total)
 

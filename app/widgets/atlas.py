@@ -17,6 +17,15 @@ OPEN = "atlas open"
 PAGE, PER_PAGE = "page of atlas", 50
 ORDERS = ("density", "max", "mean", "count", "cosine", "f1", "label", "feature")
 EXAMPLE = "density > 0.001 and max between 2 and 8 and label like 'comment%'"
+LEAST = "atlas f1"
+LEAST_HOW = (
+    "F1 of the automatic label on documents it was not chosen on: 1 says exactly when the feature fires. Features "
+    "without a measured label do not pass."
+)
+KINDS_HOW = (
+    "Where a feature's label is from: a rule found by `saelab label`, on the token, what stands before it, its place "
+    "or Python's syntax; or written by hand, which comes first."
+)
 DEFINITIONS = {
     "dead": "never above zero on the indexed tokens",
     "ultra-rare": "fires, but on fewer than 1 token in 100,000",
@@ -80,23 +89,42 @@ def _anew() -> None:
 
 def _narrow(columns: Sequence[str], condition: str | None) -> None:
     """Put a condition in place of what the filter said of these columns."""
-    if condition is None:
-        return
+    if condition is not None:
+        _write(_written().replaced(columns, condition).text)
+
+
+def _written() -> Where:
+    """The filter in its line; none for one that cannot be read."""
     try:
-        now = Where.parse(st.session_state.get(FILTER) or "")
+        return Where.parse(st.session_state.get(FILTER) or "")
     except SaelabError:
-        now = Where()
-    _write(now.replaced(columns, condition).text)
+        return Where()
 
 
-def classes(found: Atlas) -> None:
-    """Dead, ultra-rare and dense features: how many, and a button that shows them alone."""
+def classes(index: Index, found: Atlas) -> None:
+    """Dead, ultra-rare and dense features: how many, and a button that shows them alone; the least F1 of a label."""
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         shown = f"{int(found.passes.sum()):,} of {len(found.passes):,} features pass"
         st.markdown(f"**{shown}**", width="content")
         for share in found.classes:
             st.button(f"{share.name} {share.all:,}", help=f"{DEFINITIONS[share.name]}: `{share.condition}`",
                       on_click=_narrow, args=(CLASS_COLUMNS, share.condition), key=f"class {share.name}")  # fmt: skip
+        if index.scored:
+            st.space("stretch")
+            _least_f1()
+
+
+def _least_f1() -> None:
+    """The smallest F1 of a label that passes: what the filter says of it, and a field that writes it there."""
+    st.session_state[LEAST] = _written().at_least("f1")
+    st.markdown("F1 at least", width="content", help=LEAST_HOW)
+    st.number_input("F1 at least", 0.0, 1.0, key=LEAST, step=0.1, placeholder="any", on_change=_least_written,
+                    width=120, label_visibility="collapsed")  # fmt: skip
+
+
+def _least_written() -> None:
+    least = st.session_state[LEAST]
+    _write(_written().replaced(("f1",), "" if least is None else f"f1 >= {least:g}").text)
 
 
 def as_command(index: Index, asked: Where) -> None:

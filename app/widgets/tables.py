@@ -21,7 +21,7 @@ def features(rows: Sequence[FeatureRow], key: str) -> int | None:
     values: dict[str, list[Any]] = {
         "feature": [row.feature for row in rows],
         "label": [visible(row.label.text) if row.label else "" for row in rows],
-        "f1": [row.label.f1 if row.label else None for row in rows],
+        "f1": [row.f1 for row in rows],
         "density": [100 * row.density for row in rows],
         "count": [row.count for row in rows],
         "max": [row.max for row in rows],

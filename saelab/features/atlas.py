@@ -7,6 +7,7 @@ import duckdb
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from saelab.features.records import UNSAID
 from saelab.features.where import Where, literal
 
 SOURCE = "memory.main.known"  # see Generation.labelled
@@ -17,7 +18,17 @@ CLASSES = {
 }
 CLASS_COLUMNS = ("count", "density")
 COSINE_BINS = 40  # from -1 to 1
-MOST_LABELS = 24
+KINDS = {  # of labels (see `records.Label`), in the order in which they are shown, by name
+    "token": "the token",
+    "after": "the token before",
+    "pair": "two tokens",
+    "triple": "three tokens",
+    "place": "its place",
+    "syntax": "syntax",
+    "own": "by hand",
+    UNSAID: "unsaid",
+}
+NO_LABEL = "no label"
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ class Atlas:
     classes: tuple[Share, ...]
     cosines: tuple[Share, ...]
     groups: tuple[Share, ...]
-    labels: tuple[Share, ...]
+    kinds: tuple[Share, ...]
     map_variance: tuple[float, float] | None
 
     def drawn(self, most: int) -> Int[np.ndarray, "drawn"]:
@@ -72,7 +83,7 @@ def atlas(cursor: duckdb.DuckDBPyConnection, where: Where, facts: dict[str, Any]
             Share(f"group {group:.0f}", f"matryoshka_group = {group:.0f}", *counts)
             for group, counts in passing.by("matryoshka_group", "matryoshka_group is not null")
         ),
-        labels=tuple(_label(text, *counts) for text, counts in passing.by("label", "label is not null", MOST_LABELS)),
+        kinds=_kinds(passing.by("kind", "true")),
         map_variance=(float(variance[0]), float(variance[1])) if variance else None,
     )
 
@@ -104,14 +115,13 @@ class _Passing:
         assert row is not None
         return Share(name, text, row[0], row[1])
 
-    def by(self, what: str, condition: str, most: int | None = None) -> list[tuple[Any, tuple[int, int]]]:
-        """Per value of an expression (all, passing): the `most` frequent, most frequent first, or all in order."""
-        order = "all_of desc, value" if most else "value"
+    def by(self, what: str, condition: str) -> list[tuple[Any, tuple[int, int]]]:
+        """Per value of an expression (all, passing), in order of the values."""
         query = (
             f"select {what} as value, count(*) as all_of, count(*) filter ({self._condition}) from {SOURCE} "
-            f"where {condition} group by value order by {order} limit ?"
+            f"where {condition} group by value order by value"
         )
-        rows = self._cursor.execute(query, [*self._values, most]).fetchall()
+        rows = self._cursor.execute(query, self._values).fetchall()
         return [(value, (all_of, passing)) for value, all_of, passing in rows]
 
 
@@ -121,5 +131,11 @@ def _bin(place: int, all_of: int, passing: int) -> Share:
     return Share(f"{low:.2f} to {high:.2f}", f"cosine >= {low:.6g} and cosine {last} {high:.6g}", all_of, passing)
 
 
-def _label(text: str, all_of: int, passing: int) -> Share:
-    return Share(text, f"label = {literal(text)}", all_of, passing)
+def _kinds(counts: list[tuple[str | None, tuple[int, int]]]) -> tuple[Share, ...]:
+    """Features by the kind of their label, those of KINDS first, those without a label last; none without labels."""
+    known = {kind: each for kind, each in counts if kind is not None}
+    if not known:
+        return ()
+    some = [*(kind for kind in KINDS if kind in known), *(kind for kind in known if kind not in KINDS)]
+    found = [Share(KINDS.get(kind, kind), f"kind = {literal(kind)}", *known[kind]) for kind in some]
+    return (*found, *(Share(NO_LABEL, "kind is null", *each) for kind, each in counts if kind is None))

@@ -12,7 +12,7 @@ from saelab.errors import FeatureIndexError
 from saelab.features import marked
 from saelab.features.layout import Current, Layout, database
 from saelab.features.origin import DATABASE, FORMAT, refuse_stale
-from saelab.features.records import Label
+from saelab.features.records import UNSAID, Label
 from saelab.features.vocabulary import Vocabulary
 from saelab.store.sandbox import connect, literal
 
@@ -49,8 +49,11 @@ class Generation:
         """A cursor that names tables as `app.features`: without the half millisecond of a `use`."""
         return self._connection.cursor()
 
-    def labelled(self, labels: dict[int, Label]) -> duckdb.DuckDBPyConnection:
-        """A cursor that also sees `memory.main.known`: the table of features with `label` and `f1`, all in memory.
+    def labelled(self, labels: dict[int, Label], automatic: dict[int, Label]) -> duckdb.DuckDBPyConnection:
+        """A cursor that also sees `memory.main.known`: the table of features, what they are called, all in memory.
+
+        `label` and `kind` are those of `labels` (a label that says no kind is of kind UNSAID), `f1` is that of
+        `automatic`, whose labels were measured: a person's own, which comes first in `labels`, was not.
 
         Joined once for all questions (made again when `labels` is another object): a join costs each of them 5 ms at
         65,536 features, and reading the file's compressed columns as much again (2 cores, 2026-11-22).
@@ -59,10 +62,15 @@ class Generation:
         with self._lock:
             if self._named is not labels:
                 cursor.execute(
-                    "create or replace table memory.main.known as select features.*, label, f1 from features "
+                    "create or replace table memory.main.known as select features.*, label, kind, f1 from features "
                     "left join (select unnest(?::integer[]) as feature, unnest(?::varchar[]) as label, "
-                    "unnest(?::double[]) as f1) using (feature) order by feature",
-                    [list(labels), [each.text for each in labels.values()], [each.f1 for each in labels.values()]],
+                    "unnest(?::varchar[]) as kind, unnest(?::double[]) as f1) using (feature) order by feature",
+                    [
+                        list(labels),
+                        [each.text for each in labels.values()],
+                        [each.kind or UNSAID for each in labels.values()],
+                        [automatic[n].f1 if n in automatic else None for n in labels],
+                    ],
                 )
                 self._named = labels
         return cursor

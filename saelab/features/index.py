@@ -125,6 +125,11 @@ class Index:
         return self._labels.all()
 
     @property
+    def scored(self) -> bool:
+        """Whether the F1 of any automatic label was measured."""
+        return any(label.f1 is not None for label in self.automatic.values())
+
+    @property
     def notebook(self) -> Notebook:
         """What a person wrote of features, or why it cannot be shown."""
         return self._notes.all(str(self.facts["weights"]))
@@ -178,7 +183,7 @@ class Index:
         """One page of the table of features; `limit` None gives all. `order` is one of `table.ORDERS`."""
         now, labels = self._now(), self.labels
         return table.table(
-            now.labelled(labels),
+            now.labelled(labels, self.automatic),
             labels,
             order=order,
             descending=descending,
@@ -190,7 +195,7 @@ class Index:
     def atlas(self, where: Where | None = None) -> Atlas:
         """All features at once, and which of them pass `where`."""
         now = self._now()
-        return atlas.atlas(now.labelled(self.labels), where or Where(), now.facts)
+        return atlas.atlas(now.labelled(self.labels, self.automatic), where or Where(), now.facts)
 
     def card(self, feature: int, examples: int = 20) -> FeatureCard:
         """All about one feature, with `examples` of its strongest contexts, or as many as the index keeps.

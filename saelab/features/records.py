@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+UNSAID = "unsaid"  # the kind of a label whose writer did not say one, where kinds are counted and asked for
+
 
 @dataclass(frozen=True)
 class Label:
@@ -145,7 +147,7 @@ class FeatureCard:
 
 @dataclass(frozen=True)
 class FeatureRow:
-    """One line of the table of features."""
+    """One line of the table of features. `f1` is of the automatic label, also where a person's own comes before it."""
 
     feature: int
     count: int
@@ -154,6 +156,7 @@ class FeatureRow:
     mean: float
     cosine: float | None
     label: Label | None
+    f1: float | None
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ ORDERS = (*NUMBERS, "cosine", "encoder_norm", "decoder_norm", "b_enc", "threshol
 class FeatureFilter:
     """Which features to show; None asks nothing. Densities and (maximal) activations are bounds that still pass.
 
-    `label` keeps features whose label contains this text, whatever its case; `alive` those that fire, or that do not.
+    `label` keeps features whose label contains this text, whatever its case; `min_f1` those whose automatic label was
+    measured and has at least this F1 on held-out documents; `alive` those that fire, or that do not.
     """
 
     min_density: float | None = None
@@ -26,6 +27,7 @@ class FeatureFilter:
     min_activation: float | None = None
     max_activation: float | None = None
     label: str | None = None
+    min_f1: float | None = None
     alive: bool | None = None
 
     def conditions(self) -> list[tuple[str, tuple[Any, ...]]]:
@@ -36,6 +38,7 @@ class FeatureFilter:
             ("max >= ?", self.min_activation),
             ("max <= ?", self.max_activation),
             ("contains(lower(label), lower(?))", self.label),
+            ("f1 >= ?", self.min_f1),
             ("(count > 0) = ?", self.alive),
         ]
         return [(condition, (value,)) for condition, value in asked if value is not None]
@@ -62,11 +65,9 @@ def table(
     values = [value for _, bound in asked for value in bound]
     total = cursor.execute(f"select count(*) from {_KNOWN} where {condition}", values).fetchone()
     rows = cursor.execute(
-        f"select feature, count, density, max, mean, cosine from {_KNOWN} where {condition} "
+        f"select feature, count, density, max, mean, cosine, f1 from {_KNOWN} where {condition} "
         f'order by "{order}" {"desc" if descending else "asc"} nulls last, feature limit ? offset ?',
         [*values, limit, offset],
     ).fetchall()
-    found = [
-        FeatureRow(f, count, density, top, mean, cosine, labels.get(f)) for f, count, density, top, mean, cosine in rows
-    ]
-    return FeatureTable(tuple(found), total[0] if total else 0, offset)
+    found = tuple(FeatureRow(*numbers, label=labels.get(numbers[0]), f1=f1) for *numbers, f1 in rows)
+    return FeatureTable(found, total[0] if total else 0, offset)

@@ -20,7 +20,8 @@ NUMBERS = (
     "feature", "density", "count", "contexts", "max", "mean", "std", "q10", "q25", "q50", "q75", "q90", "q99",
     "cosine", "encoder_norm", "decoder_norm", "b_enc", "threshold", "pc1", "pc2", "matryoshka_group", "f1",
 )  # fmt: skip
-COLUMNS = (*NUMBERS, "label")
+TEXTS = ("label", "kind")
+COLUMNS = (*NUMBERS, *TEXTS)
 _WORDS = {"and", "or", "not", "between", "in", "like", "ilike", "is", "null"}
 _TOKEN = re.compile(
     r"""\s*(?:(?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)|(?P<text>'(?:[^']|'')*')"""
@@ -58,6 +59,10 @@ class Where:
     def conditions(self) -> list[tuple[str, tuple[Any, ...]]]:
         """Each condition as SQL and the values to bind in it."""
         return [(part.sql, part.values) for part in self.parts]
+
+    def at_least(self, column: str) -> float | None:
+        """The number that one of the conditions says this column has at least; None where none does."""
+        return next((part.values[0] for part in self.parts if part.sql == f'("{column}" >= ?)'), None)
 
     def replaced(self, columns: Iterable[str], text: str) -> "Where":
         """Without the conditions that speak of these columns alone, and with what `text` says instead."""
@@ -160,10 +165,9 @@ class _Parser:
             raise self._wrong(self._tokens[start][2], "begins a comparison that speaks of no column")
         shown = [f'"{value}"' if kind == "name" else "?" for kind, value in parts]
         values = tuple(value for kind, value in parts if kind != "name")
-        kinds = {"label" if isinstance(value, str) else "number" for value in values}
-        kinds |= {"label" if column == "label" else "number" for column in columns}
-        if len(kinds) > 1:
-            raise self._wrong(self._tokens[start][2], "compares a number with a text; only label holds text")
+        texts = {isinstance(value, str) for value in values} | {column in TEXTS for column in columns}
+        if len(texts) > 1:
+            raise self._wrong(self._tokens[start][2], f"compares a number with a text; {' and '.join(TEXTS)} hold text")
         return Condition(self._written(start), f"({sql.format(*shown)})", values, columns)
 
     def _list(self) -> list[tuple[str, Any]]:

@@ -10,10 +10,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from saelab.explain.llm import KEY, MODEL, URL
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -44,11 +47,22 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def address(run_dir: Path) -> Iterator[str]:
     """Where the launcher serves the tiny run."""
+    with serving(run_dir) as started:
+        yield started
+
+
+@contextmanager
+def serving(folder: Path, **more: str) -> Iterator[str]:
+    """Where the launcher serves a folder, until the block ends; `more` is the environment it has beside ours.
+
+    Of ours it has no language model to ask, so that no test sends anything to the one of whoever runs it.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    server = subprocess.Popen([sys.executable, "-c", START, str(run_dir), str(port)], env=environment,
+    ours = {name: value for name, value in os.environ.items() if name not in (URL, MODEL, KEY)}
+    environment = {**ours, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **more}
+    server = subprocess.Popen([sys.executable, "-c", START, str(folder), str(port)], env=environment,
                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
     try:
         _wait(server, f"http://127.0.0.1:{port}/_stcore/health")

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
+from saelab.explain.llm import KEY, MODEL, URL
 from saelab.features.notes import NAME as NOTES
 
 from .test_browser import PATIENCE, address, page, pytestmark  # noqa: F401
@@ -50,6 +51,13 @@ def test_an_ablation_shows_the_full_beside_the_direct_effect_and_a_link_shows_it
     assert other.get_by_label("Text").input_value() == "def area(w)"
     assert other.url == page.url
     other.close()
+
+
+def test_without_a_language_model_to_ask_the_feature_page_says_how_to_name_one(address, page, busiest):  # noqa: F811
+    page.goto(f"{address}/feature?feature={busiest}")
+    said = page.get_by_text("To have features explained here").inner_text()
+    assert all(name in said for name in (URL, MODEL, KEY))
+    assert page.get_by_role("button", name="Explain").count() == 0
 
 
 def test_a_saved_page_opens_from_disk_and_asks_for_nothing(address, page, tmp_path):  # noqa: F811

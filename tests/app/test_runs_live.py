@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -17,10 +18,16 @@ TRAIN = "from saelab.cli import main; main()"
 FOREVER = 10**9  # rows: it is ended by the test
 
 
-@pytest.fixture(scope="module")
-def training(tmp_path_factory):
-    """The folder of a run in which a process of its own trains until the tests are over."""
-    folder = tmp_path_factory.mktemp("live")
+@pytest.fixture
+def training(tmp_path):
+    """The folder of a run in which a process of its own trains until the test is over."""
+    with under_way(tmp_path) as process:
+        yield tmp_path, process
+
+
+@contextmanager
+def under_way(folder):
+    """A process that trains in the run `folder` until the block ends, which begins when there is something to see."""
     store = make_store(folder / "store")
     settings = {
         "store": str(store.path), "site": SITE, "name": "under-way", "out": str(folder / "sae"),
@@ -33,7 +40,7 @@ def training(tmp_path_factory):
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _until_longer(folder, 0, process)
-        yield folder, process
+        yield process
     finally:
         process.kill()
         process.wait()

@@ -19,14 +19,15 @@ from .test_pages import html
 SITE = "blocks.1.attn.hook_z"
 
 
-def build(folder, tiny_lm_dir):
+def build(folder, tiny_lm_dir, texts=4, tokens=200):
     """A run of a random SAE on z."""
     lm = LanguageModel.load(str(tiny_lm_dir), device="cpu")
     (folder / "texts").mkdir()
-    for i in range(4):
+    for i in range(texts):
         (folder / "texts" / f"{i}.txt").write_text(f"def f{i}(x):\n    return x * {i}\n" * 3, encoding="utf-8")
     asked = {"model": str(tiny_lm_dir), "corpus": {"kind": "files", "paths": [str(folder / "texts")]}, "sites": [SITE],
-             "tokens": 200, "heldout_tokens": 0, "batch": 2, "out": str(folder / "store"), "device": "cpu"}  # fmt: skip
+             "tokens": tokens, "heldout_tokens": 0, "batch": 2, "out": str(folder / "store"),
+             "device": "cpu"}  # fmt: skip
     store = harvest(settings(HarvestConfig, asked, where="test"), lm=lm)
     sae = VARIANTS["topk"](sae_config({"variant": "topk", "d_in": 32, "d_sae": 24, "k": 3}),
                            generator=torch.Generator().manual_seed(0))  # fmt: skip

@@ -9,7 +9,7 @@ from saelab.explain import explaining
 from saelab.explain.explaining import Questions
 from saelab.explain.kept import NAME, Explanation, explanation_of, keep_explanations
 from saelab.explain.llm import KEY, MODEL, URL
-from saelab.explain.scoring import Score
+from saelab.explain.scoring import FEWEST, Score
 from saelab.store import Store
 
 from ..explain.serving import SECRET, believer, named, serve, unnamed  # noqa: F401
@@ -30,13 +30,18 @@ def nothing_left(unnamed, index):  # noqa: F811
 def judged(index, run_dir, monkeypatch):
     """A feature with enough texts on every side for a score; of so few contexts, few may be shown before."""
     monkeypatch.setattr(explaining, "SHOWN", 2)
-    rows = index.rows(Store.open(run_dir / "store"))
+    return scorable(index, Store.open(run_dir / "store"), 2)
+
+
+def scorable(index, store, shown):
+    """A feature with enough texts for a score beside the `shown` strongest."""
+    rows = index.rows(store)
     for feature in range(index.n_features):
-        asked = Questions.of(index, index.card(feature, 2), rows)
+        asked = Questions.of(index, index.card(feature, shown), rows)
         sides = [sum(one.true == true for one in some) for some in (asked.detection, asked.fuzzing) for true in (0, 1)]
-        if min(sides) >= 5:
+        if min(sides) >= FEWEST:
             return feature
-    pytest.fail("no feature of this SAE could be scored")
+    return pytest.fail("no feature of this SAE could be scored")
 
 
 def explain(app):

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -11,7 +12,14 @@ from saelab.explain.llm import KEY, MODEL, URL
 
 @pytest.fixture
 def serve():
-    """Starts a server that gives these answers in turn, the last one again and again.
+    """Starts a server; see `answering`."""
+    with answering() as started:
+        yield started
+
+
+@contextmanager
+def answering():
+    """Starts servers that give these answers in turn, the last one again and again; they end with the block.
 
     An answer is (status, headers, body), or a function that makes it of the question.
     """
@@ -44,11 +52,13 @@ def serve():
         servers.append((server, gone))
         return f"http://127.0.0.1:{server.server_port}/v1", asked
 
-    yield started
-    for server, gone in servers:
-        gone.set()
-        server.shutdown()
-        server.server_close()
+    try:
+        yield started
+    finally:
+        for server, gone in servers:
+            gone.set()
+            server.shutdown()
+            server.server_close()
 
 
 def said(text):

@@ -8,7 +8,7 @@ LAYER = 2
 D_SAE, K = 2048, 32
 WIDE = 64 * 256  # features: 64 to a dimension
 NO_SKIP = (
-    "A skip takes over what is linear in an MLP: a map alone leaves .12 of the first one's variance, .69 of the third's. "
+    "A skip takes over what is linear in an MLP: a map alone leaves .12 of the first one's, .69 of the third's. "
     "Tried: a skip that begins at the least-squares map (FVU .430, from zero .426, without .421), and fewer features: "
     ".944 at k = 8, .914 at k = 4 (seed 0, 300,000 rows). 32 features of 256 dimensions express that little as well."
 )
