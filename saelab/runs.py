@@ -19,6 +19,7 @@ from saelab.evals.rows import Results
 from saelab.features import Index
 from saelab.lm import LanguageModel
 from saelab.sae import SAE, Replacement
+from saelab.sae.checkpoint import of_another_library
 from saelab.store import Store
 
 if TYPE_CHECKING:
@@ -83,8 +84,14 @@ def _problems(marker: Path, progress: Progress | None) -> list[str]:
         return [str(error)]
 
 
+def foreign_in(folder: Path) -> list[Path]:
+    """Folders of SAEs that saelab did not write, or wrote for another library: it knows no checksum of theirs."""
+    return [path.parent for path in sorted(folder.glob("**/cfg.json")) if of_another_library(path.parent)]
+
+
 def _markers_in(folder: Path) -> list[Path]:
-    every = [path for marker in MARKERS for path in sorted(folder.glob(f"**/{marker}"))]
+    foreign = set(foreign_in(folder))
+    every = [path for marker in MARKERS for path in sorted(folder.glob(f"**/{marker}")) if path.parent not in foreign]
     found = list({path.parent: path for path in reversed(every)}.values())[::-1]  # a folder is one artefact
     if not found:
         raise SaelabError(

@@ -17,7 +17,7 @@ def command(ctx: click.Context, folder: Path, json_path: Path | None) -> None:
     \b
         saelab verify runs/demo
     """
-    from saelab.runs import verify_all
+    from saelab.runs import foreign_in, verify_all
 
     with progress() as bar:
         found = {str(path): problems for path, problems in verify_all(folder, bar).items()}
@@ -26,5 +26,7 @@ def command(ctx: click.Context, folder: Path, json_path: Path | None) -> None:
         console.print(f"{path}: {several if problems else 'whole'}", markup=False)
         for problem in problems:
             console.print(f"  {problem}", markup=False)
+    for path in foreign_in(folder):
+        console.print(f"{path}: left out, an SAE in another library's format", markup=False)
     write_json(json_path, found)
     ctx.exit(2 if any(found.values()) else 0)

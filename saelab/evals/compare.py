@@ -113,13 +113,14 @@ def compare(
     progress = progress or Silent()
     names = distinct_names(checkpoints)
     saes = [SAE.load(checkpoint) for checkpoint in checkpoints]
-    cfg = fidelity.Config.model_validate({"tokens": tokens})
-    rows: list[Compared] = []
-    for name, sae in zip(names, saes, strict=True):
-        progress.note(f"{name} ({len(rows) + 1} of {len(names)})")
-        values, figures = sae.cfg.model_dump(mode="json"), fidelity.measure(sae, lm, store, cfg, progress)
-        found = syntax.measure(sae, lm, store, syntax.Config.model_validate({}), progress).good if labels else None
-        rows.append(Compared(name, sae.cfg.variant, sae.cfg.d_sae, values, figures, found))
+    figures = fidelity.measure_all(saes, lm, store, fidelity.Config.model_validate({"tokens": tokens}), progress)
+    found: list[int | None] = [None] * len(saes)
+    if labels:
+        found = [one.good for one in syntax.measure_all(saes, lm, store, syntax.Config(), progress)]
+    rows = [
+        Compared(name, sae.cfg.variant, sae.cfg.d_sae, sae.cfg.model_dump(mode="json"), one, good)
+        for name, sae, one, good in zip(names, saes, figures, found, strict=True)
+    ]
     return Comparison(datetime.now(timezone.utc).isoformat(timespec="seconds"), lm.name, rows)
 
 

@@ -95,8 +95,8 @@ class Result:
 def run(subject: Subject, cfg: Config, progress: Progress | None = None) -> Result:
     """Measure the subject's SAE on held-out documents of the corpus of its store."""
     sae = subject.sae
-    rows, losses = fidelity.counted(sae, subject.lm, subject.store, cfg.tokens, progress or Silent())
-    figures = {**rows.figures(), **losses.figures()}
+    ((rows, losses),) = fidelity.counted([sae], subject.lm, subject.store, cfg.tokens, progress or Silent())
+    figures = {**rows.figures(), **losses}
     sample = rows.reconstruction
     own = {
         "l1": rows.activation / sample.rows,
@@ -108,7 +108,7 @@ def run(subject: Subject, cfg: Config, progress: Progress | None = None) -> Resu
         **_densities(rows.fired, sample.rows),
     }
     values = {name: float(own[name] if name in own else figures[name]) for name in METRICS}
-    return Result(sample.rows, losses.n, sae.cfg.d_sae, values, figures["density"])
+    return Result(sample.rows, losses["predictions"], sae.cfg.d_sae, values, figures["density"])
 
 
 def _densities(fired: Int[Tensor, "d_sae"], tokens: int) -> dict[str, float]:

@@ -10,7 +10,8 @@ prediction counts when both the token it is made at and the token it is of do.
 Core figures of SAEBench (Karvonen et al. 2025), which gives CE and KL recovered against zero ablation only.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -136,31 +137,47 @@ def run(subject: Subject, cfg: Config, progress: Progress | None = None) -> Resu
 
 def measure(sae: SAE, lm: LanguageModel, store: Store, cfg: Config, progress: Progress | None = None) -> Result:
     """Measure `sae`, which reads activations of `lm`, on held-out documents of the corpus of `store`."""
-    rows, losses = counted(sae, lm, store, cfg.tokens, progress or Silent())
-    return Result(site=rows.read, d_sae=sae.cfg.d_sae, **rows.figures(), **losses.figures())
+    return measure_all([sae], lm, store, cfg, progress)[0]
 
 
-def counted(sae: SAE, lm: LanguageModel, store: Store, tokens: int, progress: Progress) -> tuple["Rows", "Losses"]:
-    """What the SAE makes of `tokens` held-out tokens, and what the model then makes of them."""
-    sae.require_rows("fidelity")
-    require_same_model(sae, lm, store)
+def measure_all(
+    saes: Sequence[SAE], lm: LanguageModel, store: Store, cfg: Config, progress: Progress | None = None
+) -> list[Result]:
+    """The same of several SAEs: what does not depend on the SAE is computed once."""
+    found = counted(saes, lm, store, cfg.tokens, progress or Silent())
+    return [
+        Result(site=rows.read, d_sae=sae.cfg.d_sae, **rows.figures(), **losses)
+        for sae, (rows, losses) in zip(saes, found, strict=True)
+    ]
+
+
+def counted(
+    saes: Sequence[SAE], lm: LanguageModel, store: Store, tokens: int, progress: Progress
+) -> list[tuple["Rows", dict[str, Any]]]:
+    """What each SAE makes of `tokens` held-out tokens, and what the model then makes of them (`Losses.figures`)."""
+    for sae in saes:
+        sae.require_rows("fidelity")
+        require_same_model(sae, lm, store)
     length = store.config["context"] or lm.context
     batch = max(1, min(16, LOGITS_AT_ONCE // (length * lm.n_vocab)))
     batches = heldout_tokens(lm, store, tokens, batch, progress)
-    rows = Rows(sae, lm)
-    for part in reading(batches, lm, progress, "rows of the SAE"):
-        rows.add(part)
-    losses = Losses(sae, lm, rows.mean)
-    for part in reading(batches, lm, progress, "loss with the SAE in place"):
+    rows = [Rows(sae, lm) for sae in saes]
+    of = "rows of the SAE" if len(saes) == 1 else f"rows of {len(saes)} SAEs"
+    for part in reading(batches, lm, progress, of):
+        acts = lm.activations(part.ids, sorted({site for one in rows for site in (one.read, one.write)}))
+        for one in rows:
+            one.add({site: x[part.counted] for site, x in acts.items()})
+    losses = Losses(rows, lm)
+    for part in reading(batches, lm, progress, of.replace("rows of", "loss with") + " in place"):
         losses.add(part)
-    return rows, losses
+    return [(one, losses.figures(i)) for i, one in enumerate(rows)]
 
 
 class Rows:
     """What the SAE makes of the rows."""
 
     def __init__(self, sae: SAE, lm: LanguageModel) -> None:
-        self.sae, self.lm = sae, lm
+        self.sae = sae
         self.read, self.write = sites(sae)
         self.reconstruction = Reconstruction()
         self.fired = torch.zeros(sae.cfg.d_sae, dtype=torch.int64)
@@ -168,9 +185,9 @@ class Rows:
         self.sum = torch.zeros(lm.d_site(self.write), dtype=torch.float64)
 
     @torch.inference_mode()
-    def add(self, tokens: Tokens) -> None:
-        acts = self.lm.activations(tokens.ids, sorted({self.read, self.write}))
-        x, y = (acts[site][tokens.counted].to(self.sae.W_enc) for site in (self.read, self.write))  # [rows, d]
+    def add(self, acts: Mapping[str, Float[Tensor, "rows _"]]) -> None:
+        """Count rows, given at the sites that are read and written."""
+        x, y = (acts[site].to(self.sae.W_enc) for site in (self.read, self.write))
         codes = self.sae.encode_sparse(x)
         self.reconstruction.add(y, self.sae.decode_sparse(codes, x))
         self.fired += firing_counts(codes).cpu()
@@ -183,6 +200,7 @@ class Rows:
         return (self.sum / self.reconstruction.rows).float()
 
     def figures(self) -> dict[str, Any]:
+        """Those of a Result that need no model."""
         sample, n = self.reconstruction, self.reconstruction.rows
         return {
             "tokens": n,
@@ -210,47 +228,52 @@ def _density(fired: Int[Tensor, "d_sae"], tokens: int) -> Density:
 
 
 class Losses:
-    """Loss and KL of the model with the site as it is, spliced, zeroed, and at its mean."""
+    """Loss and KL of the model as it is, with each SAE in place, and with each site it replaces at zero or its mean."""
 
-    def __init__(self, sae: SAE, lm: LanguageModel, mean: Float[Tensor, "d"]) -> None:
-        self.sae, self.lm, self.mean = sae, lm, mean
+    def __init__(self, rows: Sequence[Rows], lm: LanguageModel) -> None:
+        self.rows, self.lm = rows, lm
+        self.means = {one.write: one.mean for one in rows}
         self.n = 0
-        self.ce = dict.fromkeys(("clean", "spliced", "zero", "mean"), 0.0)
-        self.kl = dict.fromkeys(("spliced", "zero", "mean"), 0.0)
+        self.ce: dict[tuple[str, int | str], float] = defaultdict(float)  # by what is done, and the SAE or the site
+        self.kl: dict[tuple[str, int | str], float] = defaultdict(float)
 
     def add(self, tokens: Tokens) -> None:
         pairs = tokens.counted[:, :-1] & tokens.counted[:, 1:]  # prediction at t of t + 1
         self.n += int(pairs.sum())
         clean = self.lm.logits(tokens.ids)
-        self.ce["clean"] += _sum_loss(clean, tokens.ids, pairs)
-        for name, edits in self._edits(tokens.counted).items():
+        self.ce["clean", ""] += _sum_loss(clean, tokens.ids, pairs)
+        for name, edits in self._edits(tokens.counted):
             with self.lm.edited(edits):
                 logits = self.lm.logits(tokens.ids)
             self.ce[name] += _sum_loss(logits, tokens.ids, pairs)
             self.kl[name] += _sum_kl(clean, logits, pairs)
 
-    def _edits(self, counted: Bool[Tensor, "batch tokens"]) -> Mapping[str, Mapping[str, Edit]]:
-        _, write = sites(self.sae)
-        return {
-            "spliced": spliced(self.sae, counted),
-            "zero": replaced(write, torch.zeros_like(self.mean), counted),
-            "mean": replaced(write, self.mean, counted),
-        }
+    def _edits(
+        self, counted: Bool[Tensor, "batch tokens"]
+    ) -> Iterator[tuple[tuple[str, int | str], Mapping[str, Edit]]]:
+        for site, mean in self.means.items():
+            yield ("zero", site), replaced(site, torch.zeros_like(mean), counted)
+            yield ("mean", site), replaced(site, mean, counted)
+        for i, one in enumerate(self.rows):
+            yield ("spliced", i), spliced(one.sae, counted)
 
-    def figures(self) -> dict[str, Any]:
+    def figures(self, i: int = 0) -> dict[str, Any]:
+        """Those of a Result that the model makes, of the SAE with number i."""
         if not self.n:
             raise EvalError("the held-out contexts are too short: none has two counted tokens in a row")
-        ce = {name: total / self.n for name, total in self.ce.items()}
-        kl = {name: total / self.n for name, total in self.kl.items()}
+        site = self.rows[i].write
+        names = {"spliced": ("spliced", i), "zero": ("zero", site), "mean": ("mean", site)}
+        clean = self.ce["clean", ""]
+        ce, kl = ({name: sums[key] for name, key in names.items()} for sums in (self.ce, self.kl))
         return {
             "predictions": self.n,
-            "ce": ce.pop("clean"),
-            **{f"ce_{name}": value for name, value in ce.items()},
-            **{f"kl_{name}": value for name, value in kl.items()},
-            "ce_recovered": recovered(self.ce["clean"], self.ce["spliced"], self.ce["zero"]),
-            "ce_recovered_mean": recovered(self.ce["clean"], self.ce["spliced"], self.ce["mean"]),
-            "kl_recovered": recovered(0.0, self.kl["spliced"], self.kl["zero"]),
-            "kl_recovered_mean": recovered(0.0, self.kl["spliced"], self.kl["mean"]),
+            "ce": clean / self.n,
+            **{f"ce_{name}": total / self.n for name, total in ce.items()},
+            **{f"kl_{name}": total / self.n for name, total in kl.items()},
+            "ce_recovered": recovered(clean, ce["spliced"], ce["zero"]),
+            "ce_recovered_mean": recovered(clean, ce["spliced"], ce["mean"]),
+            "kl_recovered": recovered(0.0, kl["spliced"], kl["zero"]),
+            "kl_recovered_mean": recovered(0.0, kl["spliced"], kl["mean"]),
         }
 
 

@@ -1,7 +1,7 @@
 """Held-out Python documents as a model's tokens, each with its labels, in two halves."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from saelab.lm import LanguageModel
 from saelab.sae import SAE
 from saelab.store import Store
 
+ROWS_AT_ONCE = 4096  # encoded at once
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -31,24 +33,18 @@ class Labelled:
 
 
 @dataclass(frozen=True, eq=False)
-class Half:
-    """The counted tokens of some documents: their labels, the SAE's features, and the raw activations."""
+class LabelledRows:
+    """The counted tokens of some documents: their labels, and the activations at a site."""
 
     labels: Bool[np.ndarray, "labels tokens"]
-    features: Entries
     x: Float[np.ndarray, "tokens d_in"]
 
 
-@dataclass
-class _Rows:
-    """The columns of a Half, batch by batch."""
+@dataclass(frozen=True, eq=False)
+class Half(LabelledRows):
+    """The same with an SAE's features."""
 
-    labels: list[np.ndarray] = field(default_factory=list)
-    unit: list[np.ndarray] = field(default_factory=list)
-    token: list[np.ndarray] = field(default_factory=list)
-    value: list[np.ndarray] = field(default_factory=list)
-    x: list[np.ndarray] = field(default_factory=list)
-    n: int = 0
+    features: Entries
 
 
 def labelled_documents(
@@ -102,15 +98,35 @@ def halves(documents: list[Labelled]) -> tuple[list[Labelled], list[Labelled]]:
     return a, b
 
 
+def labelled_rows(
+    lm: LanguageModel, site: str, documents: list[Labelled], batch: int, progress: Progress
+) -> LabelledRows:
+    """Run the documents through the model, up to the site."""
+    labels, x = [], []
+    for owners, ids, counted in _batches(lm, documents, batch):
+        acts = lm.activations(torch.as_tensor(ids).to(lm.device), [site])[site]
+        labels.append(owners)
+        x.append(acts[torch.as_tensor(counted).to(lm.device)].float().cpu().numpy())
+        progress.advance(int(counted.sum()))
+    return LabelledRows(np.concatenate(labels, axis=1), np.concatenate(x))
+
+
+@torch.inference_mode()
+def with_features(rows: LabelledRows, sae: SAE) -> Half:
+    """The rows with what the SAE makes of them."""
+    found = []
+    for first in range(0, len(rows.x), ROWS_AT_ONCE):
+        x = torch.as_tensor(rows.x[first : first + ROWS_AT_ONCE]).to(sae.W_enc)
+        codes = sae.encode_sparse(x)
+        fires = codes.mask & (codes.val > 0)
+        token = torch.arange(first, first + len(x), device=x.device).unsqueeze(1).expand_as(fires)
+        found.append([part[fires].cpu().numpy() for part in (codes.idx.long(), token, codes.val.float())])
+    return Half(rows.labels, rows.x, Entries.sorted(*(np.concatenate(column) for column in zip(*found, strict=True))))
+
+
 def encoded(sae: SAE, lm: LanguageModel, documents: list[Labelled], batch: int, progress: Progress) -> Half:
     """Run the documents through the model and the SAE."""
-    rows = _Rows()
-    for owners, ids, counted in _batches(lm, documents, batch):
-        _add(rows, sae, lm, torch.as_tensor(ids), torch.as_tensor(counted))
-        rows.labels.append(owners)
-        progress.advance(int(counted.sum()))
-    features = Entries.sorted(*(np.concatenate(column) for column in (rows.unit, rows.token, rows.value)))
-    return Half(np.concatenate(rows.labels, axis=1), features, np.concatenate(rows.x))
+    return with_features(labelled_rows(lm, sites(sae)[0], documents, batch, progress), sae)
 
 
 def _batches(
@@ -127,17 +143,3 @@ def _batches(
         counted = (pos >= 0) & ~np.isin(ids.numpy(), special)
         labels = [owner[n].labels[:, pos[row][counted[row]]] for row, n in enumerate(chosen.tolist())]
         yield np.concatenate(labels, axis=1), ids.numpy(), counted
-
-
-@torch.inference_mode()
-def _add(rows: _Rows, sae: SAE, lm: LanguageModel, ids: torch.Tensor, counted: torch.Tensor) -> None:
-    read, _ = sites(sae)
-    x = lm.activations(ids.to(lm.device), [read])[read][counted.to(lm.device)].to(sae.W_enc)  # [rows, d_in]
-    codes = sae.encode_sparse(x)
-    fires = codes.mask & (codes.val > 0)
-    token = torch.arange(rows.n, rows.n + len(x), device=x.device).unsqueeze(1).expand_as(fires)
-    rows.unit.append(codes.idx[fires].long().cpu().numpy())
-    rows.token.append(token[fires].cpu().numpy())
-    rows.value.append(codes.val[fires].float().cpu().numpy())
-    rows.x.append(x.float().cpu().numpy())
-    rows.n += len(x)

@@ -23,10 +23,11 @@ from saelab.config import Settings
 from saelab.contracts import Progress, Silent
 from saelab.errors import EvalError
 from saelab.evals.heldout import require_same_model
-from saelab.evals.labelled import Half, encoded, halves, labelled_documents
+from saelab.evals.labelled import Half, LabelledRows, halves, labelled_documents, labelled_rows, with_features
 from saelab.evals.labels import LABELS
 from saelab.evals.scoring import Scores, feature_blocks, neuron_blocks, score
 from saelab.evals.subject import Figure, Subject
+from saelab.intervene import sites
 from saelab.lm import LanguageModel
 from saelab.sae import SAE
 from saelab.store import Store
@@ -178,29 +179,61 @@ def run(subject: Subject, cfg: Config, progress: Progress | None = None) -> Resu
 
 def measure(sae: SAE, lm: LanguageModel, store: Store, cfg: Config, progress: Progress | None = None) -> Result:
     """Find what the features of `sae` stand for, on held-out Python documents of the corpus of `store`."""
+    return measure_all([sae], lm, store, cfg, progress)[0]
+
+
+def measure_all(
+    saes: Sequence[SAE], lm: LanguageModel, store: Store, cfg: Config, progress: Progress | None = None
+) -> list[Result]:
+    """The same of several SAEs: the model reads the documents once for each site that they read."""
     progress = progress or Silent()
-    require_same_model(sae, lm, store)
+    for sae in saes:
+        require_same_model(sae, lm, store)
     documents = labelled_documents(lm, store, cfg.tokens, cfg.per_document, progress)
-    progress.start("features of labelled tokens", sum(len(c.ids) for d in documents for c in d.contexts), "tokens")
-    a, b = (encoded(sae, lm, half, cfg.batch, progress) for half in halves(documents))
-    return scored(a, b, sae.cfg.d_sae, tuple(LABELS), documents=len(documents), cfg=cfg)
+    total = sum(len(context.ids) for document in documents for context in document.contexts)
+    at: dict[str, tuple[LabelledRows, LabelledRows, Scores]] = {}
+    for site in dict.fromkeys(sites(sae)[0] for sae in saes):
+        progress.start(f"labelled tokens at {site}", total, "tokens")
+        a, b = (labelled_rows(lm, site, half, cfg.batch, progress) for half in halves(documents))
+        at[site] = a, b, neurons_of(a, b, cfg)
+    progress.start("labels that features stand for", len(saes), "SAEs")
+    found = []
+    for sae in saes:
+        a, b, neurons = at[sites(sae)[0]]
+        both = with_features(a, sae), with_features(b, sae)
+        found.append(scored(*both, neurons, sae.cfg.d_sae, tuple(LABELS), documents=len(documents), cfg=cfg))
+        progress.advance(1)
+    return found
 
 
-def scored(a: Half, b: Half, n_features: int, names: Sequence[str], *, documents: int, cfg: Config) -> Result:
-    """The scores of two halves that are labelled and encoded."""
+def _enough(a: LabelledRows, b: LabelledRows, cfg: Config) -> Bool[np.ndarray, "labels"]:
+    """Which labels have tokens enough in both halves. Raises EvalError when none has."""
     enough = (a.labels.sum(axis=1) >= cfg.positives) & (b.labels.sum(axis=1) >= cfg.positives)
     if not enough.any():
         raise EvalError(
             f"no label has {cfg.positives} tokens in each half of the {a.labels.shape[1] + b.labels.shape[1]:,} read.\n"
             "  fix:   read more tokens, or ask for fewer positives"
         )
+    return enough
+
+
+def neurons_of(a: LabelledRows, b: LabelledRows, cfg: Config) -> Scores:
+    """The scores of the raw dimensions of the site."""
+    enough = _enough(a, b, cfg)
+    return score(neuron_blocks(a.x, b.x), a.labels[enough], b.labels[enough])
+
+
+def scored(
+    a: Half, b: Half, neurons: Scores, n_features: int, names: Sequence[str], *, documents: int, cfg: Config
+) -> Result:
+    """The scores of two halves that are labelled and encoded, beside `neurons_of` them."""
+    enough = _enough(a, b, cfg)
     kept = [name for name, has in zip(names, enough, strict=True) if has]
     labels_a, labels_b = a.labels[enough], b.labels[enough]
     random = np.random.default_rng(cfg.seed)
     both_a, both_b = (np.concatenate([y, y[:, random.permutation(y.shape[1])]]) for y in (labels_a, labels_b))
     both = score(feature_blocks(a.features, b.features, n_features), both_a, both_b)
     features, shuffled = both.labels(0, len(kept)), both.labels(len(kept), 2 * len(kept))
-    neurons = score(neuron_blocks(a.x, b.x), labels_a, labels_b)
     found = _Found(features, neurons, shuffled, labels_b.mean(axis=1))
     scores = [found.label(name, i) for i, name in enumerate(kept)]
     return Result(

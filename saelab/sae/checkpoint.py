@@ -8,6 +8,7 @@
 Reading looks at the headers before it allocates anything: names, dtypes and shapes must be those that cfg.json implies.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,17 @@ def load(folder: Path, device: str, among: Mapping[str, type[SAE]] | None = None
     known = {key: value for key, value in config["metadata"].items() if key in KNOWN}
     sae.metadata = {**known, **ours["metadata"]}
     return sae.eval()
+
+
+def of_another_library(folder: Path) -> bool:
+    """Whether the folder's cfg.json is whole and nothing of saelab's is in it or beside it."""
+    try:
+        config = json.loads((folder / CONFIG).read_bytes())
+    except (ValueError, OSError, RecursionError):
+        return False
+    metadata = config.get("metadata") if isinstance(config, dict) else {"saelab": None}
+    ours = "seal" in config or (isinstance(metadata, dict) and "saelab" in metadata)
+    return not ours and not any((folder / name).exists() for name in (EXTRA, "training.json", "metrics.jsonl"))
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

@@ -38,6 +38,21 @@ def test_the_figures_are_those_of_fidelity(found, two, identity, lm, store):
     assert recovered == pytest.approx([1, 0], abs=1e-4)
 
 
+def test_saes_of_other_sites_are_measured_as_each_alone(identity, lm, store):
+    fidelity, syntax = EVALS["fidelity"], EVALS["syntax"]
+    first = copy.deepcopy(identity)
+    first.metadata = {"hook_name": "blocks.0.hook_resid_post"}
+    cut = copy.deepcopy(identity)
+    cut.W_dec.data[:32].zero_()
+    saes, cfg, of_labels = [first, cut, identity], fidelity.Config(tokens=150), syntax.Config(tokens=400, positives=2)
+    together = fidelity.measure_all(saes, lm, store, cfg)
+    assert together == [fidelity.measure(sae, lm, store, cfg) for sae in saes]
+    assert len({one.ce_zero for one in together}) == 2  # of the two sites
+    labels = syntax.measure_all(saes, lm, store, of_labels)
+    assert labels == [syntax.measure(sae, lm, store, of_labels) for sae in saes]
+    assert len({one.labels for one in labels}) == 2  # one decoder alone is cut
+
+
 def test_the_page_needs_nothing_else_and_names_everyone(found, tmp_path):
     write_frontier(found, tmp_path / "new" / "frontier.html")
     page = (tmp_path / "new" / "frontier.html").read_text()
@@ -64,8 +79,8 @@ def test_saes_that_differ_in_their_seed_alone_are_averaged(found):
 
 def test_labels_are_counted_where_they_are_asked_for(found, two, lm, store, monkeypatch):
     assert "labels" not in found.table()[0] and "labels" not in found.by_settings()[0]
-    good = iter((3, 8))
-    monkeypatch.setattr("saelab.evals.compare.syntax.measure", lambda *given: SimpleNamespace(good=next(good)))
+    good = [SimpleNamespace(good=3), SimpleNamespace(good=8)]
+    monkeypatch.setattr("saelab.evals.compare.syntax.measure_all", lambda *given: good)
     counted = compare(two, lm, store, tokens=150, labels=True)
     assert [row[counted.table()[0].index("labels")] for row in counted.table()[1]] == [3, 8]
     columns, (means,) = counted.by_settings()

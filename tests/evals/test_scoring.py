@@ -4,7 +4,7 @@ import pytest
 from saelab.errors import EvalError
 from saelab.evals.labelled import Half
 from saelab.evals.scoring import Entries, feature_blocks, neuron_blocks, score
-from saelab.evals.syntax import Config, feature_labels, scored
+from saelab.evals.syntax import Config, feature_labels, neurons_of, scored
 
 
 def entries(dense):
@@ -65,12 +65,13 @@ def half(seed: int, n: int = 2000) -> Half:
     labels = np.stack([random.random(n) < 0.1, random.random(n) < 0.06, np.arange(n) < 5])
     dense = np.where(random.random((n, 8)) < 0.2, random.random((n, 8)) + 0.1, 0.0)
     dense[:, 3] = labels[0] * (1 + random.random(n))
-    return Half(labels, entries(dense), random.normal(size=(n, 4)).astype(np.float32))
+    return Half(labels, random.normal(size=(n, 4)).astype(np.float32), entries(dense))
 
 
 def found(**changes):
     cfg = Config.model_validate(changes)
-    return scored(half(0), half(1), 8, ("planted", "chance", "rare"), documents=2, cfg=cfg)
+    a, b = half(0), half(1)
+    return scored(a, b, neurons_of(a, b, cfg), 8, ("planted", "chance", "rare"), documents=2, cfg=cfg)
 
 
 @pytest.fixture(scope="module")

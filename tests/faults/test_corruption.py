@@ -75,6 +75,19 @@ def test_a_training_that_has_not_ended_is_looked_at_too(run):
     assert [state.name in line for line in found(training)] == [True]
 
 
+def test_what_was_exported_into_the_run_is_no_damaged_checkpoint(run, capsys):
+    out = run / "exported"
+    assert call(["export", str(run / "sae/small"), "--format", "saelens", "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert call(["verify", str(run)]) == 0
+    assert f"{out}: left out, an SAE in another library's format" in " ".join(capsys.readouterr().out.split())
+    for spoilt in (b"{", b"[]"):
+        (run / "sae/small/cfg.json").write_bytes(spoilt)
+        assert call(["verify", str(run)]) == 2
+    (run / "sae/small/cfg.json").write_bytes((out / "cfg.json").read_bytes())  # another's, among files of ours
+    assert call(["verify", str(run)]) == 2
+
+
 def test_a_language_model_is_no_artefact():
     with pytest.raises(SaelabError, match="holds no store, checkpoint or index"):
         verify_all(DATA / "pico")

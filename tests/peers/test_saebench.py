@@ -108,8 +108,8 @@ def _ours(sae: SAE, lm: LanguageModel, ids: torch.Tensor) -> tuple[dict[str, flo
     rows = Rows(sae, lm)
     batches = [Tokens(part, torch.ones_like(part, dtype=torch.bool)) for part in ids.split(4)]
     for part in batches:
-        rows.add(part)
-    losses = Losses(sae, lm, rows.mean)
+        rows.add({SITE: lm.activations(part.ids, [SITE])[SITE][part.counted]})
+    losses = Losses([rows], lm)
     for part in batches:
         losses.add(part)
     return {**rows.figures(), **losses.figures()}, rows.reconstruction
