@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from verbs import commands, fingerprint, run_verb
 
-KILLS = int(os.environ.get("SAELAB_KILLS", "5"))  # of each verb
+KILLS = int(os.environ.get("SAELAB_KILLS", "3"))  # of each verb
 FORKS = multiprocessing.get_context("forkserver")  # imports once; each verb still is a process of its own
 FORKS.set_forkserver_preload(["saelab.cli", "saelab.harvest", "saelab.train", "saelab.runs", "transformer_lens"])
 
