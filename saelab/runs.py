@@ -150,11 +150,33 @@ def drift_of(a: Path, b: Path) -> "Drift":
 
 
 def store_of(checkpoint: Path) -> Store:
-    """The store beside a checkpoint: DIR/sae/<name> -> DIR/store. Raises CheckpointError when it is elsewhere."""
-    folder = run_folder(checkpoint) / "store"
-    if not folder.is_dir():
-        raise CheckpointError(f"no store at {folder}.\n  fix:   name it with --store STORE")
+    """The store at `store_folder`. Raises CheckpointError when there is none."""
+    folder = store_folder(checkpoint)
+    if folder is None:
+        places = " nor at ".join(map(str, _store_folders(checkpoint)))
+        raise CheckpointError(f"no store at {places}.\n  fix:   name it with --store STORE")
     return Store.open(folder)
+
+
+def store_folder(checkpoint: Path) -> Path | None:
+    """Where a checkpoint's rows are: beside it, DIR/sae/<name> -> DIR/store, or else where its training read them."""
+    return next((folder for folder in _store_folders(checkpoint) if (folder / "store.json").is_file()), None)
+
+
+def _store_folders(checkpoint: Path) -> list[Path]:
+    return [run_folder(checkpoint) / "store", *_trained_on(checkpoint)]
+
+
+def _trained_on(checkpoint: Path) -> list[Path]:
+    """The store of the training's settings, as it was named there; none where there are no settings, or no store."""
+    from saelab.config import read_yaml
+    from saelab.train.record import SETTINGS
+
+    try:
+        named = read_yaml(checkpoint / SETTINGS).get("store")
+    except SaelabError:
+        return []
+    return [Path(named)] if isinstance(named, str) else []
 
 
 def model_name_of(sae: SAE) -> str:

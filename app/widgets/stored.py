@@ -6,17 +6,16 @@ import streamlit as st
 
 from saelab.app.widgets import state
 from saelab.features import Rows
+from saelab.runs import store_folder
 from saelab.store import Store
 
 
 def store() -> Store | None:
-    """The store beside the SAE; None when it is not there, as after moving an index alone."""
-    folder = state.run() / "store"
-    return _store(str(folder), (folder / "manifest.json").stat().st_mtime_ns) if _there(folder) else None
-
-
-def _there(folder: Path) -> bool:
-    return (folder / "manifest.json").is_file()
+    """The store that the SAE was trained on; None when it is not there, as after moving an index alone."""
+    folder = store_folder(state.choice().checkpoint)
+    if folder is None or not (folder / "manifest.json").is_file():
+        return None
+    return _store(str(folder), (folder / "manifest.json").stat().st_mtime_ns)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
