@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
+from saelab.atomic import write_bytes
+
 WIDE = 160  # columns of a table that goes to a file or a pipe, where rich would assume 80
 
 
@@ -64,8 +66,11 @@ def shown(value: Any) -> str:
 def write_json(path: Path | None, content: Any) -> None:
     """Write `content` when the user asked for it."""
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+        text = json.dumps(content, indent=2, default=str) + "\n"
+        if path.exists() and not path.is_file():  # a pipe or /dev/stdout: nothing can be put in its place
+            path.write_text(text, encoding="utf-8")
+        else:
+            write_bytes(path, text.encode())
         console.print(f"wrote {path}")
 
 
@@ -91,7 +96,7 @@ class Bar:
             self.bars.update(self.task, advance=done, pace=pace)
         if not console.is_terminal and time.monotonic() - self.spoken > 10:
             self.spoken = time.monotonic()
-            console.print(f"{self.what}: {self.done:,}/{self.total:,} {self.unit}, {pace}")
+            console.print(f"{self.what}: {self.done:,}/{self.total:,} {self.unit}, {pace}", markup=False)
 
     def note(self, text: str) -> None:
         console.print(text, markup=False)
@@ -107,7 +112,8 @@ class Bar:
             console.print(f"{self.what}: {self.done:,} {self.unit} in {seconds:.0f} s ({self._rate()})", markup=False)
 
     def _rate(self) -> str:
-        return f"{self.done / max(1e-9, time.monotonic() - self.started):,.0f} {self.unit}/s"
+        rate = self.done / max(1e-9, time.monotonic() - self.started)
+        return f"{rate:,.0f} {self.unit}/s" if rate >= 10 or not rate else f"{rate:.2g} {self.unit}/s"
 
     def _pace(self, figures: dict[str, float]) -> str:
         elapsed = time.monotonic() - self.started

@@ -1,12 +1,15 @@
+import json
+import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 from saelab.cli import VERBS, cli, main
-from saelab.cli.output import shown
+from saelab.cli.output import progress, shown, write_json
 
 HELP = "from saelab.cli import cli; cli([{} '--help'], standalone_mode=False)"
 
@@ -56,3 +59,29 @@ def test_a_verb_that_does_not_exist_is_refused():
 )
 def test_values_are_shown_as_people_read_them(value, text):
     assert shown(value) == text
+
+
+@pytest.mark.parametrize(("done", "seconds", "rate"), [(5, 20.0, "0.25 SAEs/s"), (30_000, 20.0, "1,500 SAEs/s")])
+def test_work_that_is_slow_says_how_slow(monkeypatch, capsys, done, seconds, rate):
+    now = [0.0]
+    monkeypatch.setattr("saelab.cli.output.time", SimpleNamespace(monotonic=lambda: now[0]))
+    with progress() as bar:
+        bar.start("work", 40_000, "SAEs")
+        now[0] = seconds
+        bar.advance(done)
+    assert rate in capsys.readouterr().out
+
+
+def test_json_replaces_a_file_as_a_whole_and_goes_down_a_pipe(tmp_path):
+    path = tmp_path / "new" / "a.json"
+    write_json(path, {"n": 1})
+    kept = path.open(encoding="utf-8")  # who reads the old one goes on reading it
+    write_json(path, {"n": 2})
+    assert (json.load(kept), json.loads(path.read_text())) == ({"n": 1}, {"n": 2})
+    kept.close()
+    assert [one.name for one in path.parent.iterdir()] == ["a.json"]
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
+    write_json(pipe, {"n": 3})
+    assert json.loads(reader.communicate()[0]) == {"n": 3}
