@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from statistics import mean, stdev
 from types import ModuleType
 from typing import Any
 
@@ -89,12 +90,49 @@ def speed() -> str:
 
 def steps() -> str:
     """What `saelab bench variants` last found."""
-    content = json.loads(latest("variants").read_text(encoding="utf-8"))
     rows = [
         [f"`{one['variant']}`", f"{one['l0']:.1f}", f"{one['ms_per_step']:.0f}", f"{one['times_topk']:.2f}"]
-        for one in content["rows"]
+        for one in _steps()
     ]
     return markdown(["variant", "L0", "ms a step", "x topk"], rows)
+
+
+def _steps() -> list[dict[str, Any]]:
+    return json.loads(latest("variants").read_text(encoding="utf-8"))["rows"]  # type: ignore[no-any-return]
+
+
+def frontier() -> str:
+    """What `saelab compare` last found of every variant: a line each, a value per sparsity that was asked for."""
+    rows = json.loads(latest("frontier").read_text(encoding="utf-8"))["rows"]
+    times = {one["variant"]: one["times_topk"] for one in _steps()}
+    asked: dict[str, dict[int, list[Any]]] = {}
+    for row in rows:
+        level = row["settings"].get("target_l0") or row["settings"].get("k") or 0  # 0: finds its sparsity itself
+        asked.setdefault(row["variant"], {}).setdefault(level, []).append(row)
+    lines = []
+    for variant in sorted(asked, key=lambda name: _mean(asked[name][max(asked[name])], "fvu")):
+        levels = [asked[variant][level] for level in sorted(asked[variant])]
+        lines.append([
+            f"`{variant}`", _each(levels, "l0", ".1f"), _each(levels, "fvu", ".3f", spread=True),
+            _each(levels, "ce_recovered", ".3f", spread=True), _each(levels, "dead_share", ".3f"),
+            " · ".join(f"{mean(row['labels'] for row in level):.1f}" for level in levels), f"{times[variant]:.2f}",
+        ])  # fmt: skip
+    columns = ["variant", "L0", "FVU", "CE recovered", "dead share", "labels", "step, x topk"]
+    return markdown(columns, lines)
+
+
+def _each(levels: list[list[Any]], figure: str, digits: str, *, spread: bool = False) -> str:
+    """Means over seeds, one per level; `spread`: and the largest standard deviation of them."""
+    means = " · ".join(f"{_mean(level, figure):{digits}}" for level in levels)
+    return means + (f" ± {max(_deviation(level, figure) for level in levels):{digits}}" if spread else "")
+
+
+def _mean(rows: list[Any], figure: str) -> float:
+    return mean(row["figures"][figure] for row in rows)
+
+
+def _deviation(rows: list[Any], figure: str) -> float:
+    return stdev(row["figures"][figure] for row in rows)
 
 
 def quality() -> str:
@@ -173,6 +211,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "proofs": proofs,
     "speed": speed,
     "steps": steps,
+    "frontier": frontier,
     "quality": quality,
     "interop": interop,
 }
