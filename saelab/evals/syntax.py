@@ -196,13 +196,13 @@ def measure_all(
         progress.start(f"labelled tokens at {site}", total, "tokens")
         a, b = (labelled_rows(lm, site, half, cfg.batch, progress) for half in halves(documents))
         at[site] = a, b, neurons_of(a, b, cfg)
-    progress.start("labels that features stand for", len(saes), "SAEs")
+    progress.start("labels that features stand for", sum(sae.cfg.d_sae for sae in saes), "features")
     found = []
     for sae in saes:
         a, b, neurons = at[sites(sae)[0]]
         both = with_features(a, sae), with_features(b, sae)
         found.append(scored(*both, neurons, sae.cfg.d_sae, tuple(LABELS), documents=len(documents), cfg=cfg))
-        progress.advance(1)
+        progress.advance(sae.cfg.d_sae)
     return found
 
 
