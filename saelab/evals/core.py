@@ -95,7 +95,7 @@ class Result:
 def run(subject: Subject, cfg: Config, progress: Progress | None = None) -> Result:
     """Measure the subject's SAE on held-out documents of the corpus of its store."""
     sae = subject.sae
-    ((rows, losses),) = fidelity.counted([sae], subject.lm, subject.store, cfg.tokens, progress or Silent())
+    rows, losses = fidelity.counted_once(subject, cfg.tokens, progress or Silent())
     figures = {**rows.figures(), **losses}
     sample = rows.reconstruction
     own = {

@@ -132,7 +132,15 @@ class Result:
 
 def run(subject: Subject, cfg: Config, progress: Progress | None = None) -> Result:
     """Measure the subject's SAE on held-out documents of the corpus of its store."""
-    return measure(subject.sae, subject.lm, subject.store, cfg, progress)
+    return _result(subject.sae, *counted_once(subject, cfg.tokens, progress or Silent()))
+
+
+def counted_once(subject: Subject, tokens: int, progress: Progress) -> tuple["Rows", dict[str, Any]]:
+    """`counted` of the subject's SAE, kept for the next evaluation that asks for as many tokens."""
+    key = ("fidelity", tokens)
+    if key not in subject.kept:
+        (subject.kept[key],) = counted([subject.sae], subject.lm, subject.store, tokens, progress)
+    return subject.kept[key]  # type: ignore[return-value]
 
 
 def measure(sae: SAE, lm: LanguageModel, store: Store, cfg: Config, progress: Progress | None = None) -> Result:
@@ -145,10 +153,11 @@ def measure_all(
 ) -> list[Result]:
     """The same of several SAEs: what does not depend on the SAE is computed once."""
     found = counted(saes, lm, store, cfg.tokens, progress or Silent())
-    return [
-        Result(site=rows.read, d_sae=sae.cfg.d_sae, **rows.figures(), **losses)
-        for sae, (rows, losses) in zip(saes, found, strict=True)
-    ]
+    return [_result(sae, *one) for sae, one in zip(saes, found, strict=True)]
+
+
+def _result(sae: SAE, rows: "Rows", losses: dict[str, Any]) -> Result:
+    return Result(site=rows.read, d_sae=sae.cfg.d_sae, **rows.figures(), **losses)
 
 
 def counted(

@@ -37,6 +37,15 @@ def test_what_divides_by_nothing_is_no_number(zero, lm, store):
     assert result.to_json()["values"]["relative_bias"] is None
 
 
+def test_the_model_is_run_once_for_core_and_fidelity(identity, lm, store, monkeypatch):
+    core, fidelity, subject = EVALS["core"], EVALS["fidelity"], Subject.of(identity, lm, store)
+    first = fidelity.run(subject, fidelity.Config(tokens=150))
+    monkeypatch.setattr(lm, "logits", lambda ids: pytest.fail("the model was run again"))
+    assert core.run(subject, core.Config(tokens=150)).values["ce_spliced"] == first.ce_spliced
+    with pytest.raises(pytest.fail.Exception, match="run again"):
+        core.run(subject, core.Config(tokens=140))
+
+
 def test_the_legacy_explained_variance_is_of_batches_and_rows_and_the_correct_one_is_not():
     x = torch.tensor([[0.0, 0.0], [2.0, 0.0], [10.0, 0.0], [12.0, 0.0]])
     x_hat = x + torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
