@@ -21,7 +21,7 @@ with left:
     atlas.density_chart(found)
 with right:
     atlas.map_chart(found, index.facts.get("how map", ""))
-st.caption("Drag over a chart to filter by it, click a bar to keep it, click a point to open its feature.")
+st.caption("Drag over one of these charts, or click a bar below, to filter by it; tick a row to open its feature.")
 charts, features = st.columns([0.4, 0.6], gap="large")
 with charts:
     atlas.cosine_chart(found)

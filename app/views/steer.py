@@ -14,9 +14,10 @@ if order is not None:
     recipe.keep_in_link(order.recipe)
     if order.dose:
         dose.run(order.recipe)
+        generation.show_last()
     else:
         dose.forget()
         generation.run(order.recipe)
-elif not dose.show_last() and not generation.show_last():
+elif not any([dose.show_last(), generation.show_last()]):
     notices.empty("Default and steered, side by side", "Choose features and strengths, then generate.")
 keep.offer(generation.last_recipe())

@@ -13,7 +13,6 @@ from saelab.features import CLASS_COLUMNS, Atlas, Index, Share, Where, drop_filt
 
 FILTER = "where"  # also its name in the address
 ROUND = "atlas round"  # counts brushes: a chart with a new key has forgotten its brush
-OPEN = "atlas open"
 PAGE, PER_PAGE = "page of atlas", 50
 ORDERS = ("density", "max", "mean", "count", "cosine", "f1", "label", "feature")
 EXAMPLE = "density > 0.001 and max between 2 and 8 and label like 'comment%'"
@@ -118,7 +117,7 @@ def _least_f1() -> None:
     """The smallest F1 of a label that passes: what the filter says of it, and a field that writes it there."""
     st.session_state[LEAST] = _written().at_least("f1")
     st.markdown("F1 at least", width="content", help=LEAST_HOW)
-    st.number_input("F1 at least", 0.0, 1.0, key=LEAST, step=0.1, placeholder="any", on_change=_least_written,
+    st.number_input("F1 at least", 0.0, 1.0, None, 0.1, key=LEAST, placeholder="any", on_change=_least_written,
                     width=120, label_visibility="collapsed")  # fmt: skip
 
 
@@ -159,30 +158,27 @@ def kinds_chart(title: str, help_: str, name: str, shares: Sequence[Share]) -> N
 
 
 def _brushed(name: str, figure: Any, columns: tuple[str, str], exponents: bool) -> None:
-    def brush(selection: Any) -> None:
-        _narrow(columns, atlas_charts.condition_of(selection, *columns, exponents))
-        st.session_state[OPEN] = atlas_charts.point_of(selection)
-
-    _draw(name, figure, brush)
+    """A chart over which a box is drawn."""
+    _draw(name, figure, "box", columns, lambda drawn: atlas_charts.condition_of(drawn, *columns, exponents))
 
 
 def _clicked(name: str, figure: Any, columns: tuple[str, ...]) -> None:
-    figure.update_layout(dragmode="select")
-    _draw(name, figure, lambda selection: _narrow(columns, atlas_charts.kind_of(selection)))
+    """A chart whose bars are clicked. Streamlit passes clicks on only where dragging draws no box."""
+    _draw(name, figure, "points", columns, atlas_charts.kind_of)
 
 
-def _draw(name: str, figure: Any, brush: Callable[[Any], None]) -> None:
+def _draw(name: str, figure: Any, mode: str, columns: tuple[str, ...], said: Callable[[Any], str | None]) -> None:
+    """A chart; what is selected on it says a condition, which takes the place of what the filter said of `columns`."""
     key = f"atlas {name} {st.session_state.get(ROUND, 0)}"
 
     def selected() -> None:
-        brush(st.session_state[key]["selection"])
+        _narrow(columns, said(st.session_state[key]["selection"]))
 
-    st.plotly_chart(figure, key=key, on_select=selected, selection_mode=("points", "box"), config=charts.CONFIG)
+    st.plotly_chart(figure, key=key, on_select=selected, selection_mode=mode, config=charts.CONFIG)
 
 
 def table(index: Index, asked: Where) -> int | None:
-    """The features that pass, sorted; the one that was chosen, here or in a chart."""
-    clicked = st.session_state.pop(OPEN, None)
+    """The features that pass, sorted; the one that was chosen."""
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         order = st.selectbox("Sort by", ORDERS, key="order", bind="query-params", on_change=_anew, width=200)
         way = st.segmented_control("Order", ("high", "low"), default="high", required=True, key="way",
@@ -194,9 +190,8 @@ def table(index: Index, asked: Where) -> int | None:
             st.pagination(-(-found.total // PER_PAGE), key=PAGE, max_visible_pages=5)
     if not found.rows:
         notices.empty("No feature passes", "Widen the filter, or clear it.")
-        return clicked
-    ticked = tables.features(found.rows, key=f"atlas table {asked.text} {order} {way} {offset}")
-    return clicked if ticked is None else ticked
+        return None
+    return tables.features(found.rows, key=f"atlas table {asked.text} {order} {way} {offset}")
 
 
 def open_feature(feature: int) -> None:

@@ -58,6 +58,8 @@ def bars(shares: Sequence[Share], x: str, horizontal: bool = False) -> go.Figure
             hovertemplate=f"<b>%{{customdata[2]}}</b><br>{said}<extra></extra>",
         )  # fmt: skip
     figure.update_layout(barmode="stack", height=HEIGHT - 90, margin=MARGIN, showlegend=False, bargap=0.15)
+    figure.update_xaxes(fixedrange=True)  # a drag would move the bars away
+    figure.update_yaxes(fixedrange=True)
     if horizontal:
         figure.update_layout(height=max(120, 21 * len(shares) + 60))
         figure.update_yaxes(autorange="reversed")
@@ -82,18 +84,8 @@ def condition_of(brush: Mapping[str, Any], x: str, y: str, exponents: bool) -> s
     return " and ".join(parts)
 
 
-def point_of(brush: Mapping[str, Any]) -> int | None:
-    """The feature of the one point that was clicked; None for a box and for nothing."""
-    points = brush.get("points") or []
-    if brush.get("box") or len(points) != 1:
-        return None
-    found = points[0].get("customdata")
-    found = found[0] if isinstance(found, list | tuple) else found
-    return int(found) if isinstance(found, int | float) else None
-
-
 def kind_of(brush: Mapping[str, Any]) -> str | None:
-    """The condition of the bars that were clicked or boxed."""
+    """The condition of the bars that were clicked."""
     conditions = list(dict.fromkeys(point["customdata"][0] for point in brush.get("points") or []))
     if not conditions:
         return None

@@ -104,8 +104,8 @@ def _table(rows: tuple[Contrasted, ...], key: str) -> int | None:
     values: dict[str, list[Any]] = {
         "feature": [one.feature for one in rows],
         "label": [tokens.visible(one.label.text) if one.label else "" for one in rows],
-        "in a": [one.rate_a for one in rows],
-        "in b": [one.rate_b for one in rows],
+        "in a": [100 * one.rate_a for one in rows],
+        "in b": [100 * one.rate_b for one in rows],
         "auc": [one.auc for one in rows],
         "p": [one.p for one in rows],
         "q": [one.q for one in rows],
@@ -113,8 +113,8 @@ def _table(rows: tuple[Contrasted, ...], key: str) -> int | None:
     columns = {
         "feature": tables.FEATURE,
         "label": tables.LABEL,
-        "in a": tables.NUMBER("in A", format="percent", help="Share of the texts of A in which it fires."),
-        "in b": tables.NUMBER("in B", format="percent", help="Share of the texts of B in which it fires."),
+        "in a": tables.NUMBER("in A %", format="%.0f", help="Share of the texts of A in which it fires."),
+        "in b": tables.NUMBER("in B %", format="%.0f", help="Share of the texts of B in which it fires."),
         "auc": tables.NUMBER(
             "AUC", format="%.3f", help="Chance that a text of A has the higher maximum; 0.5 is no effect."
         ),

@@ -139,5 +139,6 @@ def line_chart(lines: Mapping[str, Curve], log_y: bool) -> go.Figure:
     figure.update_layout(height=230, margin=charts.MARGIN, showlegend=len(lines) > 1,
                          legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"})  # fmt: skip
     figure.update_xaxes(title="rows trained on", rangemode="tozero", exponentformat="SI")
-    figure.update_yaxes(type="log" if log_y else "linear", nticks=6, rangemode="nonnegative")
+    figure.update_yaxes(type="log" if log_y else "linear", nticks=6, rangemode="nonnegative",
+                        exponentformat="none")  # fmt: skip  # a share of 500µ is nobody's number
     return figure

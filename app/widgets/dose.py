@@ -64,7 +64,7 @@ def _draw(curve: DoseCurve) -> None:
     st.subheader(f"Dose curve of feature {curve.steer.feature}", anchor=False)
     charts.draw(figure(curve), key="dose")
     st.caption(HOW.format(seeds=curve.seeds, other=curve.other))
-    st.caption("Promoted tokens: " + " ".join(tokens.markdown(tokens.named(one)) for one in curve.targets))
+    st.caption("Promoted tokens: " + tokens.markdown(", ".join(map(tokens.quoted, curve.targets))))
     _own(curve)
     _texts(curve)
 

@@ -12,6 +12,7 @@ from saelab.intervene import Ablation
 
 PANELS = ("Δ logit", "Δ loss<br>(nats)", "KL<br>(nats)")
 NUMBER, TEXT = tables.NUMBER, tables.TEXT
+FIRES = "Where any of the features is above zero. On BOS and other special tokens they are left as they are."
 SPLICE = "Mean KL (nats) of the model reading the reproduction from the model as it is: what dropping the error costs."
 
 
@@ -21,7 +22,7 @@ def tiles(result: Ablation) -> None:
     fires = sum(1 for acts in result.activations if any(acts))
     mean_loss = f"{sum(losses) / len(losses):+.4f}" if losses else "–"
     tiles = [
-        ("tokens where it fires", f"{fires} of {len(result.tokens)}", "Where any of the features is above zero."),
+        ("tokens where it fires", f"{fires} of {len(result.tokens)}", FIRES),
         ("mean Δ loss (nats)", mean_loss, "Ablated minus clean, over all next tokens; above zero, the feature helped."),
         ("largest KL (nats)", f"{max(result.full.kl):.4f}", "KL(clean ‖ ablated) where it is largest."),
         ("site", result.site, "Where the features are taken away."),

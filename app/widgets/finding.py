@@ -104,14 +104,14 @@ def _promotes(index: Index, text: str) -> int | None:
 def _called(index: Index, text: str) -> int | None:
     book = index.notebook
     notices.note(book.problem)
-    found, labels = index.search_words(text, LIMIT), index.labels
+    found, labels, measured = index.search_words(text, LIMIT), index.labels, index.automatic
     if not found:
         notices.empty("Nothing found", f"No label or note matches {text!r}.")
         return None
     notes = [book.notes[one].text if one in book.notes else "" for one in found]
     values = {
         **_who(found, labels),
-        "f1": [labels[one].f1 if one in labels else None for one in found],
+        "f1": [measured[one].f1 if one in measured else None for one in found],
         "note": [tokens.visible(note) for note in notes],
     }
     return _table(values, {"f1": tables.F1, "note": tables.TEXT("note")}, f"called {text}")

@@ -113,7 +113,7 @@ def heads(found: SourceAttention) -> go.Figure:
     )  # fmt: skip
     figure = go.Figure(bars)
     figure.update_layout(height=190, margin=charts.MARGIN, showlegend=False, bargap=0.4)
-    figure.update_yaxes(title="contribution", zeroline=True)
+    figure.update_yaxes(title="contribution (activation)", zeroline=True)
     return figure
 
 

@@ -11,7 +11,8 @@ from saelab.features import FeatureRow
 NUMBER = st.column_config.NumberColumn
 TEXT = st.column_config.TextColumn
 ROW = 30  # pixels
-F1 = st.column_config.ProgressColumn("F1", min_value=0.0, max_value=1.0, format="%.2f", help="On held-out documents.")
+F1 = st.column_config.ProgressColumn("F1", width=90, min_value=0.0, max_value=1.0, format="%.2f",
+                                     help="Of the automatic label, on held-out documents.")  # fmt: skip
 FEATURE = NUMBER("feature", format="%d", width="small")
 LABEL = TEXT("label", width=150, help="What the feature stands for, when an evaluation has said so.")
 

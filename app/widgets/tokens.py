@@ -20,8 +20,11 @@ MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:&=])")
 
 
 def tick(text: str) -> str:
-    """A token as a label of a chart, where Plotly reads tags and these three entities, but no &quot;."""
-    return html.escape(named(text), quote=False)
+    """A token as a label of a chart, where Plotly reads tags and these three entities, but no &quot;.
+
+    Spaces at its end would only move it away from its place.
+    """
+    return html.escape(named(text).rstrip(" "), quote=False)
 
 
 def escaped(text: str) -> str:
@@ -137,8 +140,10 @@ def changes(name: str, found: Sequence[tuple[str, int, float]], way: str) -> str
 
 
 def _change(token: str, id_: int, logit: float, share: float, way: str) -> str:
+    bare = token.rstrip(" ")  # spaces at the end are seen: "↵␣␣" and "↵␣␣␣␣" are two tokens
+    shown = signed(cut(bare)) + (f"<i>{cut('␣' * (len(token) - len(bare)))}</i>" if token != bare else "")
     return (
-        f'<tr><td title="token {id_}">{signed(cut(token))}</td><td><div class="sl-bar {way}">'
+        f'<tr><td title="{escaped(quoted(token))}, token {id_}">{shown}</td><td><div class="sl-bar {way}">'
         f'<progress value="{share:.3f}" max="1"></progress><span>{logit:+.3f}</span></div></td></tr>'
     )
 

@@ -26,7 +26,7 @@ def command(ctx: click.Context, folder: Path, json_path: Path | None) -> None:
         console.print(f"{path}: {several if problems else 'whole'}", markup=False)
         for problem in problems:
             console.print(f"  {problem}", markup=False)
-    for path in foreign_in(folder):
-        console.print(f"{path}: left out, an SAE in another library's format", markup=False)
+    for other in foreign_in(folder):
+        console.print(f"{other}: left out, an SAE in another library's format", markup=False)
     write_json(json_path, found)
     ctx.exit(2 if any(found.values()) else 0)

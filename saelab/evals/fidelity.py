@@ -236,6 +236,9 @@ def _density(fired: Int[Tensor, "d_sae"], tokens: int) -> Density:
     return Density(EDGES, tuple(counts), quantiles)
 
 
+Done = tuple[str, int | str]  # what is done to the model, and with which SAE or at which site
+
+
 class Losses:
     """Loss and KL of the model as it is, with each SAE in place, and with each site it replaces at zero or its mean."""
 
@@ -243,8 +246,8 @@ class Losses:
         self.rows, self.lm = rows, lm
         self.means = {one.write: one.mean for one in rows}
         self.n = 0
-        self.ce: dict[tuple[str, int | str], float] = defaultdict(float)  # by what is done, and the SAE or the site
-        self.kl: dict[tuple[str, int | str], float] = defaultdict(float)
+        self.ce: dict[Done, float] = defaultdict(float)
+        self.kl: dict[Done, float] = defaultdict(float)
 
     def add(self, tokens: Tokens) -> None:
         pairs = tokens.counted[:, :-1] & tokens.counted[:, 1:]  # prediction at t of t + 1
@@ -257,9 +260,7 @@ class Losses:
             self.ce[name] += _sum_loss(logits, tokens.ids, pairs)
             self.kl[name] += _sum_kl(clean, logits, pairs)
 
-    def _edits(
-        self, counted: Bool[Tensor, "batch tokens"]
-    ) -> Iterator[tuple[tuple[str, int | str], Mapping[str, Edit]]]:
+    def _edits(self, counted: Bool[Tensor, "batch tokens"]) -> Iterator[tuple[Done, Mapping[str, Edit]]]:
         for site, mean in self.means.items():
             yield ("zero", site), replaced(site, torch.zeros_like(mean), counted)
             yield ("mean", site), replaced(site, mean, counted)
@@ -271,7 +272,7 @@ class Losses:
         if not self.n:
             raise EvalError("the held-out contexts are too short: none has two counted tokens in a row")
         site = self.rows[i].write
-        names = {"spliced": ("spliced", i), "zero": ("zero", site), "mean": ("mean", site)}
+        names: dict[str, Done] = {"spliced": ("spliced", i), "zero": ("zero", site), "mean": ("mean", site)}
         clean = self.ce["clean", ""]
         ce, kl = ({name: sums[key] for name, key in names.items()} for sums in (self.ce, self.kl))
         return {

@@ -165,11 +165,13 @@ class Result:
 
 
 def feature_labels(result: Result) -> dict[int, dict[str, Any]]:
-    """{feature: {"label", "f1", "precision", "recall"}}, as the index keeps it."""
+    """{feature: {"label", "kind", "f1", "precision", "recall"}}, as the index keeps it."""
     return {
-        one.feature: {"label": one.label, "f1": one.f1, "precision": one.precision, "recall": one.recall}
+        one.feature: {
+            "label": one.label, "kind": "syntax", "f1": one.f1, "precision": one.precision, "recall": one.recall,
+        }
         for one in result.features
-    }
+    }  # fmt: skip
 
 
 def run(subject: Subject, cfg: Config, progress: Progress | None = None) -> Result:

@@ -69,5 +69,8 @@ def table(
         f'order by "{order}" {"desc" if descending else "asc"} nulls last, feature limit ? offset ?',
         [*values, limit, offset],
     ).fetchall()
-    found = tuple(FeatureRow(*numbers, label=labels.get(numbers[0]), f1=f1) for *numbers, f1 in rows)
+    found = tuple(
+        FeatureRow(f, count, density, top, mean, cosine, labels.get(f), f1)
+        for f, count, density, top, mean, cosine, f1 in rows
+    )
     return FeatureTable(found, total[0] if total else 0, offset)

@@ -20,7 +20,7 @@ def test_the_atlas_shows_every_feature_and_its_charts(open_page, index):
     app = open_page("atlas")
     assert not app.exception and not app.error
     assert len(shown(app)) == index.n_features
-    assert len(app.get("plotly_chart")) == 4  # densities, map, cosines, labels
+    assert len(app.get("plotly_chart")) == 4  # densities, map, cosines, kinds of labels
     assert f"{index.n_features} of {index.n_features} features pass" in html_of(app)
 
 
@@ -46,6 +46,28 @@ def test_the_button_of_a_class_writes_its_condition_into_the_filter(open_page, d
     assert dead in shown(app)
     next(button for button in app.button if button.label == "Clear").click().run()
     assert app.text_input(key="where").value == ""
+
+
+def test_the_least_f1_is_written_into_the_filter_and_read_from_it(open_page):
+    app = open_page("atlas", where="max < 99")
+    assert app.number_input(key="atlas f1").value is None
+    app.number_input(key="atlas f1").set_value(0.6).run()
+    assert app.text_input(key="where").value == "max < 99 and f1 >= 0.6"
+    assert len(shown(app)) == 1  # of labels of F1 0.91 and 0.5
+    app.text_input(key="where").set_value("f1 >= 0.3").run()
+    assert app.number_input(key="atlas f1").value == 0.3
+    assert len(shown(app)) == 2
+    app.number_input(key="atlas f1").set_value(None).run()
+    assert app.text_input(key="where").value == ""
+
+
+def test_labels_stand_in_the_chart_by_their_kind(open_page, index):
+    bars = json.loads(open_page("atlas").get("plotly_chart")[3].proto.spec)["data"]
+    assert bars[0]["y"] == ["unsaid", "no label"]  # the fixture's labels say no kind
+    assert bars[0]["x"] == [2, index.n_features - 2]
+    conditions = [one[0] for one in bars[0]["customdata"]]
+    assert conditions == ["kind = 'unsaid'", "kind is null"]
+    assert len(shown(open_page("atlas", where=conditions[0]))) == 2
 
 
 def test_a_filter_is_saved_beside_the_run_taken_and_forgotten(open_page, run_dir):
@@ -81,13 +103,6 @@ def test_a_filter_nothing_passes_says_so(open_page):
 )
 def test_a_box_becomes_a_condition(brush, exponents, condition):
     assert atlas_charts.condition_of(brush, "density", "max", exponents) == condition
-
-
-def test_a_click_on_a_point_names_its_feature_and_a_box_does_not():
-    assert atlas_charts.point_of({"points": [{"customdata": 12}], "box": []}) == 12
-    assert atlas_charts.point_of({"points": [{"customdata": [12]}], "box": []}) == 12
-    assert atlas_charts.point_of({"points": [{"customdata": 12}], "box": [{"x": [0, 1], "y": [0, 1]}]}) is None
-    assert atlas_charts.point_of({"points": []}) is None
 
 
 def test_clicked_bars_become_one_condition_each_once():

@@ -26,3 +26,25 @@ def test_from_a_brush_to_the_filter_to_a_feature(address, page):  # noqa: F811
     table.click(position={"x": 16, "y": 45})  # the box before the first row
     page.get_by_text("What it writes").wait_for()
     assert "feature=" in page.url
+
+
+@pytest.mark.usefixtures("run_dir")
+def test_a_bar_of_a_kind_of_label_and_the_least_f1_become_the_filter(address, page):  # noqa: F811
+    page.goto(f"{address}/atlas")
+    kinds = page.locator(".js-plotly-plot", has_text="no label")
+    bar = kinds.locator(".barlayer .point").first  # of labels that say no kind, as those of the fixture
+    bar.wait_for(state="attached")
+    bar.evaluate("one => one.scrollIntoView({block: 'center'})")
+    box = bar.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.locator(".hoverlayer .hovertext").first.wait_for()  # the chart knows what is pointed at
+    page.mouse.down()
+    page.mouse.up()
+    page.get_by_text("2 of 24 features pass").wait_for()
+    line = page.get_by_role("textbox", name="Filter (SQL)")
+    assert line.input_value() == "kind = 'unsaid'"
+
+    page.get_by_label("F1 at least").fill("0.6")
+    page.get_by_label("F1 at least").press("Enter")
+    page.get_by_text("1 of 24 features pass").wait_for()
+    assert line.input_value() == "kind = 'unsaid' and f1 >= 0.6"

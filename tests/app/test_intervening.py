@@ -92,6 +92,22 @@ def test_a_recipe_is_kept_linked_and_opened_again(open_page, busiest, run_dir):
     assert any("3 tokens in" in each.value and "seed 9" in each.value for each in again.caption)
 
 
+def test_a_dose_curve_stands_above_the_text_until_the_next_text(open_page, busiest):
+    def shown():
+        curve = [each.value for each in app.subheader if "Dose curve" in each.value]
+        return curve, [each.value for each in app.caption if "2 tokens in" in each.value]
+
+    app = open_page("steer", steer=f"{busiest}:1", text="def", tokens="2")
+    press(app, "Generate")
+    assert [len(each) for each in shown()] == [0, 1]
+    press(app, "Dose curve")
+    assert [len(each) for each in shown()] == [1, 1] and not app.exception
+    app.run()
+    assert [len(each) for each in shown()] == [1, 1]
+    press(app, "Generate")
+    assert [len(each) for each in shown()] == [0, 1]
+
+
 def test_a_recipe_that_is_not_there_or_of_another_sae_becomes_a_note(open_page, run_dir):
     assert "there is no recipe" in notes(open_page("steer", steer="gone"))
     save_recipe(run_dir, "foreign", SteerRecipe((("other-sae", (Steer(1, 1.0),)),), SteerRequest("a")))

@@ -46,6 +46,14 @@ def test_the_table_is_sorted_and_filtered_by_the_index(open_page, dead):
     assert set(app.dataframe[0].value["count"]) == {0}
 
 
+def test_the_table_keeps_features_whose_label_is_as_good_as_was_asked_for(open_page, index):
+    app = open_page("overview")
+    app.number_input(key="f1").set_value(0.6).run()
+    assert app.dataframe[0].value["f1"].tolist() == [0.91]
+    app.number_input(key="f1").set_value(None).run()
+    assert len(app.dataframe[0].value) == index.n_features
+
+
 def test_a_filter_that_nothing_passes_says_so(open_page):
     app = open_page("overview")
     app.text_input(key="label").set_value("no such label")

@@ -49,6 +49,14 @@ def test_a_token_of_spaces_can_be_seen_in_a_table_and_quotes_stay_quotes_on_an_a
     assert tokens.tick('"""<b>&') == '"""&lt;b&gt;&amp;'
 
 
+def test_spaces_at_the_end_of_an_axis_label_go_and_a_token_of_spaces_is_seen():
+    assert tokens.tick("\n    ") == "↵"
+    assert tokens.tick("  ") == "␣␣"
+    assert "<i>␣␣</i>" in tokens.changes("rises", [("  ", 7, 0.5)], "up")
+    assert "<i>↵</i><i>␣</i>" in (drawn := tokens.changes("rises", [("\n ", 7, 0.5)], "up"))
+    assert 'title="&quot;↵␣&quot;, token 7"' in drawn
+
+
 def test_a_line_break_can_be_kept_beside_its_sign():
     assert tokens.spans(["a\n"], [0.0], 1.0, lines=True) == "<span>a<i>↵</i></span>\n"
     assert tokens.spans(["a\n"], [0.0], 1.0) == "<span>a<i>↵</i></span>"

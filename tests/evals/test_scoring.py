@@ -83,7 +83,7 @@ def test_a_planted_feature_is_found_with_f1_one(result):
     best = result.labels[0]
     assert (best.label, best.feature, best.f1, best.precision, best.recall) == ("planted", 3, 1, 1, 1)
     assert best.neuron_f1 < 0.4  # noise
-    assert feature_labels(result)[3] == {"label": "planted", "f1": 1, "precision": 1, "recall": 1}
+    assert feature_labels(result)[3] == {"label": "planted", "kind": "syntax", "f1": 1, "precision": 1, "recall": 1}
 
 
 def test_shuffled_labels_are_found_no_better_than_by_always_saying_yes(result):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from saelab.features import Where, atlas
+from saelab.features import Where, atlas, write_labels
 from saelab.features.indexing.weights import principal
 
 
@@ -29,6 +29,43 @@ def test_kinds_are_counted_with_and_without_the_filter(index):
 def test_the_condition_of_a_kind_lets_through_just_that_kind(index):
     for share in (*index.atlas().classes, *index.atlas().cosines):
         assert index.features(where=Where.parse(share.condition)).total == share.all
+
+
+@pytest.fixture
+def labelled(index):
+    """Of four features one with a rule, one with a label that says no kind, one that a person named, one without."""
+    write_labels(index.path, {0: {"label": "comment", "f1": 0.9, "kind": "syntax"}, 1: {"label": "x", "f1": 0.5}})
+    index.note(2, "mine", "")
+    yield index
+    for file in (*index.path.glob("notes.json*"), index.path / "labels.json"):
+        file.unlink()
+
+
+def test_labels_are_counted_by_kind_and_features_without_one_among_them(labelled):
+    found = labelled.atlas(Where.parse("max >= 4"))
+    assert [share.name for share in found.kinds] == ["syntax", "by hand", "unsaid", "no label"]
+    assert shares(found.kinds) == {"syntax": (1, 1), "by hand": (1, 1), "unsaid": (1, 0), "no label": (1, 0)}
+    for share in found.kinds:
+        assert labelled.features(where=Where.parse(share.condition)).total == 1
+
+
+def test_the_kind_of_a_label_that_nobody_foresaw_is_shown_by_its_name(labelled):
+    write_labels(labelled.path, {0: {"label": "a", "kind": "it's"}, 3: {"label": "b", "kind": "token"}})
+    found = labelled.atlas(Where.parse("kind = 'it''s'"))
+    assert [(share.name, share.all, share.passing) for share in found.kinds] == [
+        ("the token", 1, 0), ("by hand", 1, 0), ("it's", 1, 1), ("no label", 1, 0)]  # fmt: skip
+
+
+def test_without_labels_there_are_no_kinds(index):
+    assert index.atlas().kinds == ()
+    assert not index.scored
+
+
+def test_the_f1_is_of_the_automatic_label_also_where_a_person_named_the_feature(labelled):
+    labelled.note(0, "mine as well", "")
+    assert labelled.scored
+    rows = labelled.features("feature", descending=False, where=Where.parse("f1 >= 0.5")).rows
+    assert [(row.feature, row.label.text, row.f1) for row in rows] == [(0, "mine as well", 0.9), (1, "x", 0.5)]
 
 
 def test_a_value_that_is_null_does_not_pass(index):

@@ -64,6 +64,11 @@ def test_labels_are_shown_searched_and_sorted_by(labelled):
     assert labelled.card(0).coactive[0].label.text == "Comment"
 
 
+@pytest.mark.parametrize(("least", "left"), [(0.0, [0, 1]), (0.5, [0, 1]), (0.51, [0]), (0.91, [])])
+def test_a_least_f1_keeps_what_was_measured_and_is_as_good(labelled, least, left):
+    assert numbers(labelled.features(where=FeatureFilter(min_f1=least))) == left
+
+
 def test_labels_are_read_again_when_they_change(labelled):
     write_labels(labelled.path, {2: {"label": "string"}})
     assert labelled.card(1).label is None

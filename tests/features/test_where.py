@@ -58,6 +58,7 @@ def test_values_are_bound_and_never_written_into_the_query():
         "1 = 1",
         "label > 3",
         "density = 'x'",
+        "kind > 3",
         "density > 0.1 and",
         "(density > 0.1",
         "max > 1 /* */",
@@ -69,6 +70,12 @@ def test_values_are_bound_and_never_written_into_the_query():
 def test_anything_else_is_refused_in_words(text):
     with pytest.raises(FeatureIndexError, match="filter|no column"):
         Where.parse(text)
+
+
+def test_a_filter_says_what_it_asks_for_at_least():
+    assert Where.parse("max < 3 and f1 >= 0.8").at_least("f1") == 0.8
+    for other in ("", "f1 > 0.8", "f1 >= 0.8 or max > 1", "0.8 >= f1", "max >= 0.8"):
+        assert Where.parse(other).at_least("f1") is None
 
 
 def test_a_misspelt_column_names_the_nearest():
