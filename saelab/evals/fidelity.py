@@ -10,24 +10,23 @@ prediction counts when both the token it is made at and the token it is of do.
 Core figures of SAEBench (Karvonen et al. 2025), which gives CE and KL recovered against zero ablation only.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
 from saelab.config import Settings
 from saelab.contracts import Codes, Progress, Silent
-from saelab.errors import EvalError
-from saelab.evals.heldout import Tokens, heldout_tokens, reading, require_same_model
+from saelab.evals.heldout import heldout_tokens, reading, require_same_model
+from saelab.evals.losses import Losses
 from saelab.evals.subject import Figure, Subject
-from saelab.intervene import replaced, sites, spliced
-from saelab.lm import Edit, LanguageModel
-from saelab.metrics import Reconstruction, dead_share, density, kl_divergence, recovered
+from saelab.intervene import sites
+from saelab.lm import LanguageModel
+from saelab.metrics import Reconstruction, dead_share, density
 from saelab.sae import SAE
 from saelab.store import Store
 
@@ -176,7 +175,7 @@ def counted(
         acts = lm.activations(part.ids, sorted({site for one in rows for site in (one.read, one.write)}))
         for one in rows:
             one.add({site: x[part.counted] for site, x in acts.items()})
-    losses = Losses(rows, lm)
+    losses = Losses(saes, {one.write: one.mean for one in rows}, lm)
     for part in reading(batches, lm, progress, of.replace("rows of", "loss with") + " in place"):
         losses.add(part)
     return [(one, losses.figures(i)) for i, one in enumerate(rows)]
@@ -234,75 +233,3 @@ def _density(fired: Int[Tensor, "d_sae"], tokens: int) -> Density:
     counts = torch.histogram(live.clamp(EDGES[0], EDGES[-1]), torch.tensor(EDGES)).hist.int().tolist()
     quantiles = {str(q).removesuffix(".0"): torch.quantile(shares, q).item() for q in QUANTILES}
     return Density(EDGES, tuple(counts), quantiles)
-
-
-Done = tuple[str, int | str]  # what is done to the model, and with which SAE or at which site
-
-
-class Losses:
-    """Loss and KL of the model as it is, with each SAE in place, and with each site it replaces at zero or its mean."""
-
-    def __init__(self, rows: Sequence[Rows], lm: LanguageModel) -> None:
-        self.rows, self.lm = rows, lm
-        self.means = {one.write: one.mean for one in rows}
-        self.n = 0
-        self.ce: dict[Done, float] = defaultdict(float)
-        self.kl: dict[Done, float] = defaultdict(float)
-
-    def add(self, tokens: Tokens) -> None:
-        pairs = tokens.counted[:, :-1] & tokens.counted[:, 1:]  # prediction at t of t + 1
-        self.n += int(pairs.sum())
-        clean = self.lm.logits(tokens.ids)
-        self.ce["clean", ""] += _sum_loss(clean, tokens.ids, pairs)
-        for name, edits in self._edits(tokens.counted):
-            with self.lm.edited(edits):
-                logits = self.lm.logits(tokens.ids)
-            self.ce[name] += _sum_loss(logits, tokens.ids, pairs)
-            self.kl[name] += _sum_kl(clean, logits, pairs)
-
-    def _edits(self, counted: Bool[Tensor, "batch tokens"]) -> Iterator[tuple[Done, Mapping[str, Edit]]]:
-        for site, mean in self.means.items():
-            yield ("zero", site), replaced(site, torch.zeros_like(mean), counted)
-            yield ("mean", site), replaced(site, mean, counted)
-        for i, one in enumerate(self.rows):
-            yield ("spliced", i), spliced(one.sae, counted)
-
-    def figures(self, i: int = 0) -> dict[str, Any]:
-        """Those of a Result that the model makes, of the SAE with number i."""
-        if not self.n:
-            raise EvalError("the held-out contexts are too short: none has two counted tokens in a row")
-        site = self.rows[i].write
-        names: dict[str, Done] = {"spliced": ("spliced", i), "zero": ("zero", site), "mean": ("mean", site)}
-        clean = self.ce["clean", ""]
-        ce, kl = ({name: sums[key] for name, key in names.items()} for sums in (self.ce, self.kl))
-        return {
-            "predictions": self.n,
-            "ce": clean / self.n,
-            **{f"ce_{name}": total / self.n for name, total in ce.items()},
-            **{f"kl_{name}": total / self.n for name, total in kl.items()},
-            "ce_recovered": recovered(clean, ce["spliced"], ce["zero"]),
-            "ce_recovered_mean": recovered(clean, ce["spliced"], ce["mean"]),
-            "kl_recovered": recovered(0.0, kl["spliced"], kl["zero"]),
-            "kl_recovered_mean": recovered(0.0, kl["spliced"], kl["mean"]),
-        }
-
-
-def _sum_loss(
-    logits: Float[Tensor, "batch tokens vocab"], ids: Int[Tensor, "batch tokens"], pairs: Bool[Tensor, "batch pairs"]
-) -> float:
-    """Sum of the loss over counted predictions, one context at a time: a log-softmax is as large as its logits."""
-    return sum(
-        torch.nn.functional.cross_entropy(row[:-1][use].float(), following[use], reduction="sum").item()
-        for row, following, use in zip(logits, ids[:, 1:], pairs, strict=True)
-    )
-
-
-def _sum_kl(
-    clean: Float[Tensor, "batch tokens vocab"],
-    other: Float[Tensor, "batch tokens vocab"],
-    pairs: Bool[Tensor, "batch pairs"],
-) -> float:
-    """Sum of KL(clean || other) over counted predictions."""
-    return sum(
-        kl_divergence(a[:-1][use], b[:-1][use]).sum().item() for a, b, use in zip(clean, other, pairs, strict=True)
-    )

@@ -1,5 +1,7 @@
 """Search, Contrast, spans of a text, and what the Feature page draws when it is asked for."""
 
+import shutil
+
 import pytest
 
 from saelab.app.export import feature_page
@@ -151,8 +153,10 @@ def test_damaged_notes_are_told_of_and_the_page_stays(open_page, index, busiest,
 
 
 def test_without_a_store_the_pages_say_what_is_missing(open_page, run_dir, busiest, tmp_path, monkeypatch):
-    for part in ("sae", "index"):
-        (tmp_path / part).symlink_to(run_dir / part)
+    (tmp_path / "index").symlink_to(run_dir / "index")
+    shutil.copytree(run_dir / "sae", tmp_path / "sae")
+    for settings in tmp_path.glob("sae/*/train.yaml"):  # which say where the store is
+        settings.unlink()
     monkeypatch.setenv("SAELAB_RUN", str(tmp_path))
     app = open_page("feature", feature=str(busiest))
     app.button_group(key="examples").set_value("by interval")

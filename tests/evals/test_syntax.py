@@ -59,7 +59,9 @@ def test_labels_of_real_modules_are_found_and_named(identity, lm, store):
     result = run(identity, lm, store)
     assert {"keyword", "docstring", "comment"} <= {one.label for one in result.labels}
     assert result.labels[0].f1 >= result.labels[-1].f1
-    assert all(set(label) == {"label", "f1", "precision", "recall"} for label in feature_labels(result).values())
+    assert all(
+        set(label) == {"label", "kind", "f1", "precision", "recall"} for label in feature_labels(result).values()
+    )
     assert json.loads(json.dumps(result.to_json()))["labels"][0]["label"] == result.labels[0].label
 
 

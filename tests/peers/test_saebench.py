@@ -11,8 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from saelab.evals.fidelity import Losses, Rows
+from saelab.evals.fidelity import Rows
 from saelab.evals.heldout import Tokens
+from saelab.evals.losses import Losses
 from saelab.intervene import replaced, spliced
 from saelab.lm import LanguageModel
 from saelab.metrics import Reconstruction, kl_divergence, recovered
@@ -109,7 +110,7 @@ def _ours(sae: SAE, lm: LanguageModel, ids: torch.Tensor) -> tuple[dict[str, flo
     batches = [Tokens(part, torch.ones_like(part, dtype=torch.bool)) for part in ids.split(4)]
     for part in batches:
         rows.add({SITE: lm.activations(part.ids, [SITE])[SITE][part.counted]})
-    losses = Losses([rows], lm)
+    losses = Losses([sae], {SITE: rows.mean}, lm)
     for part in batches:
         losses.add(part)
     return {**rows.figures(), **losses.figures()}, rows.reconstruction
