@@ -42,6 +42,20 @@ def dictionary_learning(folder: Path, x: Tensor) -> Computed:
     return f, ae.decode(f)
 
 
+def circuit_tracer(folder: Path, x: Tensor) -> Computed:
+    from circuit_tracer.transcoder.cross_layer_transcoder import load_clt
+    from circuit_tracer.transcoder.single_layer_transcoder import load_relu_transcoder
+
+    cpu = torch.device("cpu")
+    if not (folder / "W_enc_0.safetensors").is_file():
+        one = load_relu_transcoder(str(folder / "layer_0.safetensors"), 0, cpu)
+        return one.encode(x), one(x)
+    clt = load_clt(str(folder), device=cpu, dtype=torch.float32)
+    layers = x.unflatten(1, (clt.n_layers, -1)).transpose(0, 1)
+    f, x_hat = (each.transpose(0, 1).flatten(1) for each in (clt.encode(layers), clt(layers)))
+    return f, x_hat
+
+
 def check(format: str, folder: Path) -> dict[str, object]:
     expected = load_file(folder.with_name(folder.name + ".safetensors"))
     with torch.no_grad():

@@ -202,6 +202,43 @@ def dictionary_learning(folder: Path) -> None:
             keep(place, x, f, ae.decode(f))
 
 
+def circuit_tracer(folder: Path) -> None:
+    """Sets of one transcoder, and transcoders across two layers; rows, codes and reproductions layer after layer."""
+    from circuit_tracer.transcoder.activation_functions import JumpReLU
+    from circuit_tracer.transcoder.cross_layer_transcoder import CrossLayerTranscoder
+    from circuit_tracer.transcoder.single_layer_transcoder import SingleLayerTranscoder, TranscoderSet
+
+    how = {"device": torch.device("cpu"), "dtype": torch.float32}
+    hooks = {"feature_input_hook": "mlp.hook_in", "feature_output_hook": "hook_mlp_out"}
+
+    def one(d: int, n: int, threshold: bool, skip: bool) -> nn.Module:
+        activation = JumpReLU(torch.zeros(n)) if threshold else torch.relu
+        return TranscoderSet({0: moved(SingleLayerTranscoder(d, n, activation, 0, skip, **how))}, **hooks)
+
+    def across(d: int, n: int, threshold: bool, skip: bool) -> nn.Module:
+        kind = "jump_relu" if threshold else "relu"
+        made = moved(CrossLayerTranscoder(2, n, d, kind, skip, lazy_decoder=False, **hooks, **how))
+        for W in (made.W_enc, *made.W_dec):
+            W.data /= 6  # as small as the others', whose matrices have two dimensions
+        return made
+
+    kinds = {"relu": (one, False, False), "relu-skip": (one, False, True), "jumprelu": (one, True, False),
+             "jumprelu-skip": (one, True, True), "clt-relu": (across, False, False),
+             "clt-jumprelu": (across, True, False)}  # fmt: skip
+    for kind, (make, *asked) in kinds.items():
+        for seed in SEEDS:
+            torch.manual_seed(seed)
+            made, place = make(*WIDTHS[seed], *asked), folder / f"{kind}-{seed}"
+            made.to_safetensors(str(place))
+            model_kind = "transcoder_set" if make is one else "cross_layer_transcoder"
+            values = {"model_name": "pico", "model_kind": model_kind, "scan": "pico", **hooks}
+            (place / "config.yaml").write_text(json.dumps(values))  # which is YAML, too
+            x = torch.randn(made.n_layers, ROWS, WIDTHS[seed][0])
+            f = made.encode(x)
+            x_hat = made.decode(f, x) if make is one else made(x)
+            keep(place, *(each.transpose(0, 1).flatten(1) for each in (x, f, x_hat)))
+
+
 if __name__ == "__main__":
-    for library in (sae_lens, sparsify, dictionary_learning):
+    for library in (sae_lens, sparsify, dictionary_learning, circuit_tracer):
         library(Path(sys.argv[1]) / library.__name__)
